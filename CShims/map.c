@@ -1,0 +1,1 @@
+#include "bellows_shims.h"
