@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum {
@@ -102,4 +103,13 @@ int bellows_probe_anonymous_name(void) {
   char *pages = map_pages();
   if (!pages) return errno;
   return unmap_pages(pages, prctl(SET_VMA, SET_VMA_ANON_NAME, pages, page_size(), "bellows probe") ? errno : 0);
+}
+
+int bellows_probe_file_capabilities(const char *path) {
+  return getxattr(path, "security.capability", NULL, 0) > 0;
+}
+
+int bellows_probe_scratch_file(void) {
+  int file = memfd_create("bellows", MFD_CLOEXEC);
+  return file < 0 ? -errno : file;
 }

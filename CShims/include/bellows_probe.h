@@ -12,4 +12,9 @@ int bellows_probe_membarrier(void);
 int bellows_probe_mremap_dontunmap(void);
 int bellows_probe_anonymous_name(void);
 
+// For programs that are to run under the library: 1 where the file carries capabilities, else 0.
+int bellows_probe_file_capabilities(const char *path);
+// An empty file in memory that no child inherits, or the errno negated.
+int bellows_probe_scratch_file(void);
+
 #endif
