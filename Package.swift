@@ -45,8 +45,11 @@ let package = Package(
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
     .testTarget(
       name: "BellowsCLITests",
-      dependencies: ["Bellows", "BellowsCLI", .product(name: "SystemPackage", package: "swift-system")],
-      exclude: ["Fixtures"], swiftSettings: strict),
+      dependencies: [
+        "Bellows", "BellowsCLI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      exclude: ["Fixtures", "Golden"], swiftSettings: strict),
     .testTarget(name: "BellowsMallocTests", swiftSettings: strict),
   ]
 )

@@ -12,10 +12,10 @@ package enum KernelFeature: String, CaseIterable, Sendable, Encodable {
   case dontneedLocked = "MADV_DONTNEED_LOCKED"
   /// Populating pages with the failure reported (Linux 5.14).
   case populateWrite = "MADV_POPULATE_WRITE"
-  /// Giving back many ranges in one call (for the own process, Linux 6.13).
-  case processDontneed = "process_madvise(MADV_DONTNEED)"
-  /// A memory barrier in all threads of the process (Linux 4.14).
-  case membarrier = "membarrier(PRIVATE_EXPEDITED)"
+  /// Giving back many ranges in one call by MADV_DONTNEED (for the own process, Linux 6.13).
+  case processDontneed = "process_madvise"
+  /// A memory barrier in all threads of the process, the private expedited kind (Linux 4.14).
+  case membarrier = "membarrier"
   /// Moving pages without a hole where they were (Linux 5.7).
   case mremapDontunmap = "MREMAP_DONTUNMAP"
   /// Names for anonymous memory in /proc/PID/maps (Linux 5.17, where configured).

@@ -16,6 +16,8 @@ struct BellowsCommand: ParsableCommand {
         bellows doctor                      Does Bellows work on this system?
         bellows run -- redis-server         Run a command with Bellows as its malloc.
         bellows help run                    Options, examples and exit statuses.
+
+      A mistake in the options ends with exit status 64, except in `run`, whose statuses are the command's.
       """,
     version: BellowsVersion.current,
     subcommands: [RunCommand.self, DoctorCommand.self])

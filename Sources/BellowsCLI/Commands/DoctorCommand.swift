@@ -35,7 +35,7 @@ struct DoctorCommand: ParsableCommand {
   var color: ColorChoice = .auto
 
   func run() throws {
-    let environment = Process.environment
+    let environment = Launch.environment
     let report = SystemReport(
       files: SystemFiles(), library: LibraryReport(search: library, environment: environment))
     let diagnosis = Diagnosis(of: report)

@@ -10,7 +10,7 @@ struct LibraryOption: ParsableArguments {
   /// The search that the option and the environment ask for.
   func search(environment: [String: String]) -> LibrarySearch {
     let variable = environment["BELLOWS_LIB"].flatMap { $0.isEmpty ? nil : $0 }
-    return LibrarySearch(named: library ?? variable, toolFolder: Process.ownFolder)
+    return LibrarySearch(named: library ?? variable, toolFolder: Launch.ownFolder)
   }
 }
 

@@ -59,7 +59,7 @@ struct RunCommand: ParsableCommand {
   @Argument(
     parsing: .captureForPassthrough,
     help: ArgumentHelp("The command and its arguments.", valueName: "command"),
-    completion: .shellCommand("compgen -c"))
+    completion: .shellCommand("bash -c 'compgen -c; compgen -f'"))
   var words: [String] = []
 
   /// The command: the words without the `--` that ends the options.
@@ -76,7 +76,9 @@ struct RunCommand: ParsableCommand {
       throw ValidationError(
         "--purge-delay takes a number of milliseconds from 0; 0 gives memory back at once.")
     }
+    // What begins with a dash in the command's place was meant for this tool.
     if let first = words.first, first.hasPrefix("-"), first != "--" {
+      if first == "--help" || first == "-h" { throw CleanExit.helpRequest(Self.self) }
       throw ValidationError("Unknown option '\(first)'. A command that begins with '-' goes after '--'.")
     }
     if command.isEmpty {
@@ -85,7 +87,7 @@ struct RunCommand: ParsableCommand {
   }
 
   func run() throws {
-    let inherited = Process.environment
+    let inherited = Launch.environment
     let path: String
     do throws(LibrarySearch.Failure) { path = try library.search(environment: inherited).find() } catch {
       StandardError.error(error.message)
@@ -95,7 +97,7 @@ struct RunCommand: ParsableCommand {
     if let executable, let obstacle = executable.obstacle() {
       StandardError.warning("\(executable.path) \(obstacle.sentence).")
     }
-    let reason = Process.become(
+    let reason = Launch.become(
       command, environment: Environment(inheriting: inherited, preloading: path, settings: settings))
     guard let executable else {
       StandardError.error("\(command[0]): command not found.")

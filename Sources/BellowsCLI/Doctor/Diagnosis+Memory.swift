@@ -99,23 +99,24 @@ extension Diagnosis {
       guard let tight else { return finding(id, title, Bytes.text(bytes)) }
       return bytes < tight
         ? finding(
-          id, title, Bytes.text(bytes), .warning, "Too small for a section of 128 MiB: raise it by ulimit.")
+          id, title, Bytes.text(bytes), .warning,
+          "Leaves little room for sections of 128 MiB: raise it by ulimit.")
         : finding(id, title, Bytes.text(bytes), .note, "malloc fails cleanly when this is reached.")
     }
     var findings = [cgroup(report.cgroup, finding)]
     if let limits = report.limits {
       // A section is aligned to its size, so finding a place for one takes twice its address space for a moment.
-      findings.append(limit("rlimit-as", "Address space", limits.addressSpace, tight: 256 << 20))
-      findings.append(limit("rlimit-data", "Data", limits.data, tight: 16 << 20))
-      findings.append(limit("rlimit-memlock", "Locked memory", limits.lockedMemory, tight: nil))
-      findings.append(limit("rlimit-stack", "Stack", limits.stack, tight: nil))
+      findings.append(limit("rlimit-as", "RLIMIT_AS", limits.addressSpace, tight: 256 << 20))
+      findings.append(limit("rlimit-data", "RLIMIT_DATA", limits.data, tight: 16 << 20))
+      findings.append(limit("rlimit-memlock", "RLIMIT_MEMLOCK", limits.lockedMemory, tight: nil))
+      findings.append(limit("rlimit-stack", "RLIMIT_STACK", limits.stack, tight: nil))
     }
     if let count = report.maxMapCount {
       // The kernel's default.
       let low = count < 65530
       findings.append(
         finding(
-          "max-map-count", "Mappings", "vm.max_map_count \(count)", low ? .warning : .ok,
+          "max-map-count", "vm.max_map_count", "\(count)", low ? .warning : .ok,
           low ? "Giving memory back can split mappings. Raise it: sysctl vm.max_map_count=65530" : nil))
     }
     return findings

@@ -49,7 +49,7 @@ struct LibraryReport: Encodable {
     let program = ["cat", "/proc/self/maps"]
     let name = program.joined(separator: " ")
     do throws(Errno) {
-      let outcome = try Process.run(
+      let outcome = try Launch.run(
         program, environment: Environment(inheriting: environment, preloading: path), seconds: 10)
       let ending =
         switch outcome.ending {
@@ -57,7 +57,7 @@ struct LibraryReport: Encodable {
         case .signalled(let signal): "signal \(signal)"
         case .hung: "no end within 10 s"
         }
-      let file = Process.resolved(path)
+      let file = Launch.resolved(path)
       let inUse = outcome.output.split(separator: "\n").contains { $0.hasSuffix(" \(file)") }
       return Trial(program: name, ending: ending, inUse: inUse, message: outcome.errors)
     } catch {

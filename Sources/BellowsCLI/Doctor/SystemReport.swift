@@ -12,14 +12,15 @@ struct SystemReport: Encodable {
     let name: KernelFeature
     /// Whether the call works.
     let works: Bool
-    /// What the kernel answered where it does not.
+    /// What the kernel answered where it does not, as a number and in words.
+    let errno: Int32?
     let error: String?
   }
 
   /// The kernel's version; nil where /proc does not tell.
   var kernel: KernelVersion?
   /// The instruction set that the tool is built for.
-  var machine = ELFImage.Target.own.name
+  var machine = ELFImage.Target.own.machineName
   /// The page size, in bytes.
   var pageBytes: Int
   /// Memory, swap and commit of the machine.
@@ -60,7 +61,7 @@ struct SystemReport: Encodable {
     ptraceScope = files.integer("proc/sys/kernel/yama/ptrace_scope")
     features = KernelFeature.allCases.map { feature in
       let error = feature.probe()
-      return Feature(name: feature, works: error == nil, error: error.map { "\($0)" })
+      return Feature(name: feature, works: error == nil, errno: error?.rawValue, error: error.map { "\($0)" })
     }
     self.library = library
   }

@@ -34,13 +34,16 @@ struct ELFImage: Equatable {
     }
 
     /// The target in words, for example `64-bit x86-64`.
-    var name: String {
+    var name: String { "\(wordClass == 1 ? "32" : "64")-bit \(machineName)" }
+
+    /// The instruction set, for example `x86-64`.
+    var machineName: String {
       let names: [UInt16: String] = [
         3: "x86", 8: "MIPS", 20: "PowerPC", 21: "PowerPC", 22: "S/390", 40: "ARM", 62: "x86-64",
         183: "AArch64",
         243: "RISC-V", 258: "LoongArch",
       ]
-      return "\(wordClass == 1 ? "32" : "64")-bit \(names[machine] ?? "machine \(machine)")"
+      return names[machine] ?? "machine \(machine)"
     }
   }
 

@@ -5,7 +5,7 @@ import Glibc
 import SystemPackage
 
 /// The tool's own process, and children of it.
-enum Process {
+enum Launch {
   /// How a child ended.
   enum Ending: Equatable {
     /// By itself, with a status.
