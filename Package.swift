@@ -78,10 +78,19 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "BellowsCLI",
-      dependencies: ["Bellows", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "Bellows", "CShims", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: strict),
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
-    .testTarget(name: "BellowsCLITests", dependencies: ["BellowsCLI"], swiftSettings: strict),
+    .testTarget(
+      name: "BellowsCLITests",
+      dependencies: [
+        "Bellows", "BellowsCLI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      exclude: ["Fixtures", "Golden"], swiftSettings: strict),
     .testTarget(name: "BellowsMallocTests", swiftSettings: strict),
   ]
 )
