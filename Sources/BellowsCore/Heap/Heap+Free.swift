@@ -46,7 +46,7 @@ extension Ref where Pointee == Heap {
 
   private func report(_ shard: ShardRef, _ heap: ThreadHeapRef) {
     heap.dequeue(shard)
-    if shard.used == 0 { retire(shard) } else { heap.place(shard) }
+    if shard.used == 0 { retire(shard) } else if !heap.place(shard) { giveUp(shard) }
   }
 
   private func freeRemote(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef?) {
@@ -77,11 +77,6 @@ extension Ref where Pointee == Heap {
     heap.lock.acquire()
     defer { heap.lock.release() }
     shard.owner = GranuleWord(heap.address)
-    heap.place(shard)
-    if heap.it.queued[Int(bitPattern: sizeClass.index)] > ThreadHeap.queueLimit {
-      let last = ShardRef(heap.it.last[Int(bitPattern: sizeClass.index)])
-      heap.dequeue(last)
-      giveUp(last)
-    }
+    if !heap.place(shard) { giveUp(shard) }
   }
 }

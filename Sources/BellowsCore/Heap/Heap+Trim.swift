@@ -50,7 +50,7 @@ extension Ref where Pointee == Heap {
         if shard.remote.count != 0 {
           heap.dequeue(shard)
           shard.collectRemote()
-          if shard.used == 0 { retire(shard) } else { heap.place(shard) }
+          if shard.used == 0 { retire(shard) } else if !heap.place(shard) { giveUp(shard) }
         }
       }
     }

@@ -13,7 +13,7 @@
 //    current ───────────► unowned, full ──────────────────────► owned: cooling, then partial
 //       ▲                                                         │ last free: back to the zone
 //       └───────────── chosen at refill ◄─────────────────────────┤
-//       └───────────── chosen at refill ◄── abandoned list ◄──────┘ too many, thread exit
+//       └───────────── chosen at refill ◄── abandoned list ◄──────┘ too many partial, thread exit
 //
 // A full shard is given up at once, so that whoever frees its blocks can make use of it, whichever thread
 // filled it. Bit 0 of `remote` is the ownership itself: it is taken from 0 to 1 by compare-and-exchange, and
@@ -48,8 +48,10 @@ package struct Shard: BitwiseCopyable {
   package enum State: UInt8, BitwiseCopyable, Sendable {
     /// In no list: current, or full and unowned.
     case loose
-    /// In its owner's queue.
-    case queued
+    /// In its owner's queue: not yet worth choosing.
+    case cooling
+    /// In its owner's queue: worth choosing.
+    case partial
     /// On the abandoned list of its class.
     case listed
   }

@@ -16,7 +16,8 @@ package struct ThreadHeap: BitwiseCopyable {
   /// Per class: owned shards. Partial ones, worth choosing, in front; cooling ones behind.
   package var first: InlineArray<40, UInt>
   package var last: InlineArray<40, UInt>
-  package var queued: InlineArray<40, UInt16>
+  /// Per class: how many of them are partial.
+  package var partial: InlineArray<40, UInt16>
   /// Per class: shards taken fresh, up to 255: the measure for how much of the next one to thread at once.
   package var fresh: InlineArray<40, UInt8>
   /// Runs of pages that this thread freed and may want again.
@@ -29,8 +30,10 @@ package struct ThreadHeap: BitwiseCopyable {
 
   /// Bytes of a record; 64-byte aligned, so that the low bits of its address are free for tags.
   package static var bytes: UInt { UInt(bitPattern: MemoryLayout<ThreadHeap>.size).rounded(upTo: 64) }
-  /// Shards of a class that a thread keeps beside its current one. The rest is left for others to find.
-  package static var queueLimit: UInt16 { 32 }
+  /// Partial shards of a class that a thread keeps beside its current one. The rest is left for others to
+  /// find. Cooling ones have less than an eighth to offer and are not limited: a thread that frees at random
+  /// in many shards would otherwise claim and give up one at every free.
+  package static var partialLimit: UInt16 { 32 }
 }
 
 package typealias ThreadHeapRef = Ref<ThreadHeap>
@@ -42,8 +45,9 @@ extension Ref where Pointee == ThreadHeap {
 
   package func enqueue(_ shard: ShardRef, atFront: Bool) {
     let place = Int(shard.it.sizeClass)
-    shard.it.state = .queued
+    shard.it.state = atFront ? .partial : .cooling
     if atFront {
+      it.partial[place] &+= 1
       let head = it.first[place]
       shard.it.previous = 0
       shard.it.next = head
@@ -56,7 +60,6 @@ extension Ref where Pointee == ThreadHeap {
       if tail != 0 { ShardRef(tail).it.next = shard.address } else { it.first[place] = shard.address }
       it.last[place] = shard.address
     }
-    it.queued[place] &+= 1
   }
 
   package func dequeue(_ shard: ShardRef) {
@@ -65,23 +68,25 @@ extension Ref where Pointee == ThreadHeap {
     let previous = shard.it.previous
     if next != 0 { ShardRef(next).it.previous = previous } else { it.last[place] = previous }
     if previous != 0 { ShardRef(previous).it.next = next } else { it.first[place] = next }
-    it.queued[place] &-= 1
+    if shard.it.state == .partial { it.partial[place] &-= 1 }
     shard.it.state = .loose
   }
 
   /// Puts an owned shard where its content belongs, and says when its owner wants to hear of it: when it is
-  /// worth choosing, and then when it is empty.
-  package func place(_ shard: ShardRef) {
+  /// worth choosing, and then when it is empty. False, and nothing done, where the thread has enough.
+  package func place(_ shard: ShardRef) -> Bool {
     let used = shard.used
     let available = shard.available
     let worthwhile = shard.worthwhile
     if available >= worthwhile {
+      if it.partial[Int(shard.it.sizeClass)] >= ThreadHeap.partialLimit { return false }
       shard.setUsed(used, tellAfter: used)
       enqueue(shard, atFront: true)
     } else {
       shard.setUsed(used, tellAfter: min(worthwhile &- available, used))
       enqueue(shard, atFront: false)
     }
+    return true
   }
 
   /// Gives the blocks on the thread's list of a class back to the shard they came from.
