@@ -41,10 +41,7 @@ int main(int count, char **arguments) {
       else if (next_random(&state) % 4) block = malloc(size);
       else block = aligned_alloc(MIB, (size + MIB - 1) / MIB * MIB);
       if (block) {
-        if (*slot) {
-          if (block->size > size) block->size = size;
-          block_check(block);
-        }
+        if (*slot) block_check_words(block, block->size < size ? block->size : size);
         mark(block, size);
         *slot = block;
       } else {

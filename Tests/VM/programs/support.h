@@ -75,28 +75,40 @@ static inline void require_preloaded(void) {
   if (!strstr(text, library)) die("%s is not loaded", library);
 }
 
-// A block carries its size and a seed, and the rest of it (of a large one: the start of each page, and its end) follows from
-// the seed. Blocks form a list through their own memory: no other storage is needed.
+// A block carries its size and a seed, and the words of the rest (of a large one: the first of each page, and the last) follow
+// from the seed. Blocks form a list through their own memory: no other storage is needed.
 struct block {
   struct block *next;
   size_t size;
   uint64_t seed;
 };
 
-static inline unsigned char block_byte(const struct block *block, size_t at) {
-  return (unsigned char)((block->seed + at) * 0x9E3779B97F4A7C15u >> 56);
-}
+static inline uint64_t block_word(const struct block *block, size_t at) { return block->seed + at * 0x9E3779B97F4A7C15u; }
 
-static inline size_t block_step(size_t size, size_t at) { return size <= 64 * KIB || at + 4 * KIB >= size ? 1 : 4 * KIB; }
+static inline size_t block_step(size_t size) { return size <= 64 * KIB ? 8 : 4 * KIB; }
 
+// Whole words that end eight bytes before the end, then the last eight bytes one by one.
 static inline void block_fill(struct block *block, size_t size, uint64_t seed) {
   block->size = size;
   block->seed = seed;
-  for (size_t at = sizeof *block; at < size; at += block_step(size, at)) ((unsigned char *)block)[at] = block_byte(block, at);
+  unsigned char *bytes = (unsigned char *)block;
+  for (size_t at = sizeof *block; at + 16 <= size; at += block_step(size)) *(uint64_t *)(bytes + at) = block_word(block, at);
+  for (size_t at = size < sizeof *block + 8 ? sizeof *block : size - 8; at < size; at++) bytes[at] = (unsigned char)(seed + at);
+}
+
+// The words of a block that has been cut to `size`, or not.
+static inline void block_check_words(const struct block *block, size_t size) {
+  const unsigned char *bytes = (const unsigned char *)block;
+  for (size_t at = sizeof *block; at + 16 <= size; at += block_step(block->size))
+    if (*(const uint64_t *)(bytes + at) != block_word(block, at))
+      die("block %p of %zu bytes: the word at %zu has changed", (const void *)block, block->size, at);
 }
 
 static inline void block_check(const struct block *block) {
-  for (size_t at = sizeof *block; at < block->size; at += block_step(block->size, at))
-    if (((const unsigned char *)block)[at] != block_byte(block, at))
-      die("block %p of %zu bytes: byte %zu has changed", (const void *)block, block->size, at);
+  size_t size = block->size;
+  const unsigned char *bytes = (const unsigned char *)block;
+  block_check_words(block, size);
+  for (size_t at = size < sizeof *block + 8 ? sizeof *block : size - 8; at < size; at++)
+    if (bytes[at] != (unsigned char)(block->seed + at))
+      die("block %p of %zu bytes: the byte at %zu has changed", (const void *)block, size, at);
 }
