@@ -34,14 +34,15 @@ static int take(size_t size) {
   return 1;
 }
 
-// A request that fails is tried again at half its size, so that at the end even the smallest block is refused.
+// Each refusal halves what is asked for from then on, so that at the end even the smallest block is refused, after few refusals:
+// each of those costs system calls, which are slow in an emulated machine.
 static void take_all(const char *sizes) {
-  for (;;) {
+  for (size_t most = SIZE_MAX;;) {
     size_t size = random_size(sizes);
-    while (!take(size)) {
-      if (size == sizeof(struct block)) return;
-      size = size / 2 > sizeof(struct block) ? size / 2 : sizeof(struct block);
-    }
+    if (size > most) size = most;
+    if (take(size)) continue;
+    if (size == sizeof(struct block)) return;
+    most = size / 2 > sizeof(struct block) ? size / 2 : sizeof(struct block);
   }
 }
 
