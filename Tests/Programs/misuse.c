@@ -10,7 +10,6 @@ static char in_data[64] = "static", in_bss[64];
 
 static void *announced(void *pointer) {
   printf("pointer %#zx\n", (size_t)(uintptr_t)pointer);
-  fflush(stdout);
   return laundered(pointer);
 }
 static char *block_of(size_t size) {
@@ -169,6 +168,8 @@ int main(int argc, char **argv) {
                                      {"double", use_double},
                                      {"sized", use_sized},
                                      {"correct", correct}};
+  // No buffer: stdio would allocate one, perhaps where a freed block was, and then it is a live block.
+  setvbuf(stdout, NULL, _IONBF, 0);
   int status = run_command(commands, COUNT(commands), argc, argv);
   printf("survived\n");
   return status;
