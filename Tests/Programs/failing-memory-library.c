@@ -15,7 +15,9 @@ static _Atomic int all_following;
 // n < 0 disarms. Calls are counted from 1 after arming.
 void failing_memory_arm(long n, int and_all_following) {
   first_failing = -1;
-  calls = 0, failed = 0, all_following = and_all_following;
+  calls = 0;
+  failed = 0;
+  all_following = and_all_following;
   first_failing = n;
 }
 long failing_memory_calls(void) { return calls; }

@@ -46,7 +46,7 @@ void pairs(int, char **) {
       operator delete[](filled(operator new[](n, a, std::nothrow), n, alignment), a);
     }
   }
-  void *null = laundered(nullptr);
+  void *volatile null = nullptr;  // read anew each time
   operator delete(null), operator delete(null, size_t{8}), operator delete(null, std::nothrow);
   operator delete[](null), operator delete[](null, size_t{8}), operator delete[](null, std::nothrow);
   operator delete(null, align_val_t{64}), operator delete(null, size_t{8}, align_val_t{64});

@@ -163,6 +163,14 @@ static void forks_at_once(int argc, char **argv) {
   join_churners(2);
 }
 
+__attribute__((noinline)) static pid_t vfork_and_run(char *const *command) {
+  pid_t pid = vfork();
+  if (pid == 0) {
+    execv(command[0], command);
+    _exit(127);
+  }
+  return pid;
+}
 static void others(int argc, char **argv) {
   long rounds = number_at(argc, argv, 0, 60);
   char *const command[] = {"/bin/true", NULL};
@@ -172,11 +180,7 @@ static void others(int argc, char **argv) {
     int status;
     CHECK(posix_spawn(&pid, command[0], NULL, NULL, command, environ) == 0);
     CHECK(waitpid(pid, &status, 0) == pid && status == 0, "posix_spawn: %#x", status);
-    pid = vfork();
-    if (pid == 0) {
-      execv(command[0], command);
-      _exit(127);
-    }
+    pid = vfork_and_run(command);
     CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "vfork: %#x", status);
     CHECK((status = system("exit 7")) == 7 << 8, "system: %#x", status);
     FILE *pipe = popen("echo here", "r");
