@@ -48,7 +48,7 @@ let abi: KeyValuePairs = [
 
 let link = [
   "-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/CShims/exports.map",
-  "-Xlinker", "-z", "-Xlinker", "now",
+  "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker", "nodelete",
 ]
 
 let package = Package(
@@ -91,6 +91,6 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       exclude: ["Fixtures", "Golden"], swiftSettings: strict),
-    .testTarget(name: "BellowsMallocTests", swiftSettings: strict),
+    .testTarget(name: "BellowsMallocTests", exclude: ["exports.txt"], swiftSettings: strict),
   ]
 )

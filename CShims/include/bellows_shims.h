@@ -58,6 +58,9 @@ static inline uint32_t bellows_load32(uintptr_t word) {
 static inline void bellows_store32(uintptr_t word, uint32_t value) {
   __atomic_store_n((uint32_t *)word, value, __ATOMIC_RELEASE);
 }
+static inline uint32_t bellows_exchange32(uintptr_t word, uint32_t value) {
+  return __atomic_exchange_n((uint32_t *)word, value, __ATOMIC_ACQ_REL);
+}
 static inline void bellows_pause(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

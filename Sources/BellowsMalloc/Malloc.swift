@@ -30,8 +30,24 @@ func malloc(_ bytes: UInt) -> UInt {
   return block
 }
 
+/// The miss path; its first half is for a thread whose heap is in order.
 @inline(never)
 func mallocMiss(_ bytes: UInt) -> UInt {
+  let hot = bellows_thread_hot()
+  if hot == bellows_empty_heap() { return mallocSlow(bytes) }
+  let own = ThreadHeapRef(hot)
+  if bytes <= SizeClass.largestBytes {
+    let block = Process.heap.recycle(own, SizeClass(bytes: bytes))
+    if block != 0 { return block }
+  } else if bytes <= RunBin.mostPages &<< Page.shift {
+    let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own)
+    if block != 0 { return block }
+  }
+  return mallocSlow(bytes)
+}
+
+@inline(never)
+func mallocSlow(_ bytes: UInt) -> UInt {
   guard isPossible(bytes) else { return orOutOfMemory(0) }
   guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
   return orOutOfMemory(Process.heap.allocate(own, bytes: bytes))
@@ -76,13 +92,20 @@ func free(_ block: UInt) {
   }
 }
 
-/// The granule is not the first of a shard of mine: perhaps a later one.
+/// The granule is not the first of a shard of mine: perhaps a later one, or a run.
 @inline(never)
 func freeTail(_ block: UInt, _ word: GranuleWord) {
-  switch HitPath.free(bellows_thread_hot(), block, word: word) {
+  let hot = bellows_thread_hot()
+  switch HitPath.free(hot, block, word: word) {
   case .done: return
   case .countedDown(let shard): freeCountedDown(shard)
-  default: freeMiss(block)
+  default:
+    if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+      Process.heap.putSlot(block, Process.heap.granule(of: block), pages: word.runPages, ThreadHeapRef(hot))
+    {
+      return
+    }
+    freeMiss(block)
   }
 }
 
@@ -96,16 +119,14 @@ func freeHit(_ block: UInt) -> FreeOutcome {
 @inline(never)
 func freeMiss(_ block: UInt) {
   guard block != 0 else { return }
-  if Process.isReady, Process.heap.knows(block) {
-    Process.heap.free(block, Process.ownHeap)
-  } else {
-    freeForeign(block)
-  }
+  if Process.isReady, Process.heap.free(block, Process.ownHeap) { return Helper.notice() }
+  freeForeign(block)
 }
 
 @inline(never)
 func freeCountedDown(_ shard: ShardRef) {
   Process.heap.countedDown(shard, ThreadHeapRef(bellows_thread_mine()))
+  Helper.notice()
 }
 
 /// A block that no section and no huge mapping of ours holds: glibc's, or an error.

@@ -55,7 +55,8 @@ enum Process {
     guard arena.initialise(geometry: .standard, platform: .system, zone: zone, capacity: 0) else {
       return .untouched
     }
-    heap.initialise(arena: arena, isChecking: settings.it.isChecking)
+    heap.initialise(
+      arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
     _ = bellows_thread_watch_start()
     bellows_hot_set(arena.it.table.base, arena.it.table.limit)
     return .ready
@@ -92,7 +93,9 @@ enum Process {
 @c(bellows_thread_ended)
 func threadEnded(_ heap: UInt) {
   guard bellows_thread_mine() == heap else { return }
-  bellows_thread_set(bellows_empty_heap(), 0)
+  // Other destructors may still allocate; what they get would never be torn down again, so they get it from
+  // the heap that all ended threads share.
+  bellows_thread_set(bellows_empty_heap(), Process.heap.commonHeap()?.address ?? 0)
   Process.heap.detachThread(ThreadHeapRef(heap))
 }
 
@@ -101,7 +104,12 @@ func threadEnded(_ heap: UInt) {
 func started() {
   guard Process.start() else { return }
   Process.settings.it.report()
+  if Process.settings.it.printsStatistics { bellows_at_exit() }
 }
+
+/// The program ends and wants to know (BELLOWS_STATISTICS).
+@c(bellows_ended)
+func ended() { mallocStats() }
 
 @c(bellows_fork_prepare)
 func forkPrepare() { if Process.isReady { Process.heap.lockForFork() } }
@@ -110,4 +118,8 @@ func forkPrepare() { if Process.isReady { Process.heap.lockForFork() } }
 func forkParent() { if Process.isReady { Process.heap.unlockAfterFork() } }
 
 @c(bellows_fork_child)
-func forkChild() { if Process.isReady { Process.heap.adoptAfterFork(Process.ownHeap) } }
+func forkChild() {
+  guard Process.isReady else { return }
+  Process.heap.adoptAfterFork(Process.ownHeap)
+  Helper.forget()
+}

@@ -17,12 +17,24 @@ void bellows_thread_watch(uintptr_t heap);
 bool bellows_thread_watch_start(void);
 void bellows_thread_ended(uintptr_t heap);
 
+// ---- The helper thread ----------------------------------------------------------------------------------
+
+// Starts it, with every signal blocked, a small stack and the name "bellows". False: no thread to be had.
+bool bellows_helper_start(void);
+void bellows_helper_main(void);
+// Whether the process never had a second thread.
+bool bellows_is_single_threaded(void);
+void bellows_sleep_milliseconds(uint64_t milliseconds);
+
 // ---- Start and fork: called from C, defined in Swift -----------------------------------------------------
 
 void bellows_started(void);
 void bellows_fork_prepare(void);
 void bellows_fork_parent(void);
 void bellows_fork_child(void);
+void bellows_ended(void);
+// Makes bellows_ended run at exit.
+void bellows_at_exit(void);
 
 // ---- Environment --------------------------------------------------------------------------------------
 
@@ -42,12 +54,13 @@ uintptr_t bellows_glibc_usable_size(uintptr_t block);
 uintptr_t bellows_glibc_allocate(uintptr_t bytes, uintptr_t alignment);
 uintptr_t bellows_glibc_reallocate(uintptr_t block, uintptr_t bytes);
 
-// ---- operator new ---------------------------------------------------------------------------------------
+// ---- operator new -----------------------------------------------------------------------------------------
+// In C, because an exception is thrown through it: Embedded Swift functions have no unwind tables. The Swift
+// hit path jumps here.
 
-// Calls the program's new handler. False: there is none.
-bool bellows_new_handler(void);
-// Throws std::bad_alloc, or aborts where there is no C++ run-time.
-_Noreturn void bellows_throw_bad_alloc(void);
+uintptr_t bellows_new_miss(uintptr_t bytes);
+uintptr_t bellows_malloc_miss(uintptr_t bytes);                              // Swift
+uintptr_t bellows_allocate_aligned(uintptr_t alignment, uintptr_t bytes);  // Swift
 
 // ---- Structures of the malloc ABI ------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ import CShims
 
 extension Ref where Pointee == Heap {
   /// What the hit path of free left: everything but a block of a shard that `heap` owns, freed in the
-  /// ordinary way. `heap` is nil for a thread that has none.
-  package func free(_ block: UInt, _ heap: ThreadHeapRef?) {
+  /// ordinary way. `heap` is nil for a thread that has none. False, and nothing done, where `block` lies in no
+  /// section and no huge mapping of this heap; what else is wrong with it is reported, and aborts.
+  package func free(_ block: UInt, _ heap: ThreadHeapRef?) -> Bool {
     var descriptor = granule(of: block)
     var word = GranuleWord(bellows_load(descriptor))
     if word.isTail {
@@ -22,8 +23,10 @@ extension Ref where Pointee == Heap {
     } else if word.isRun {
       freeRun(block, descriptor, heap)
     } else if !freeHuge(block) {
-      refuse(block, "free")
+      if it.table.covers(block) { refuse(block, "free") }
+      return false
     }
+    return true
   }
 
   /// A block of a shard that the thread owns: the hit paths are switched off, or the block is the one freed

@@ -3,6 +3,24 @@
 import CShims
 
 extension Ref where Pointee == Heap {
+  /// A block of `sizeClass` that the thread itself freed in its current shard, and the rest of them as its
+  /// list; or 0. Part of the hit paths: no lock, so only the thread of `heap` may call it, with its hit paths
+  /// switched on.
+  @inline(__always)
+  package func recycle(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> UInt {
+    let place = Int(bitPattern: sizeClass.index)
+    let current = unsafe heap.it.current[unchecked: place]
+    guard current != 0 else { return 0 }
+    let shard = ShardRef(current)
+    let block = shard.it.local
+    guard block != 0 else { return 0 }
+    // First off the shard, then on the list: what a fork finds in neither is lost, but nothing is in both.
+    shard.it.local = 0
+    bias(shard)
+    unsafe heap.it.heads[unchecked: place] = link(block)
+    return block
+  }
+
   /// A block of `sizeClass` for the thread of `heap`, or 0 where there is no memory. Takes the heap's lock.
   ///
   /// Afterwards the thread's list holds more blocks in most cases.

@@ -10,17 +10,54 @@ extension Ref where Pointee == Heap {
   @discardableResult
   package func trim(_ own: ThreadHeapRef?, keep: UInt = 0) -> UInt {
     if let own { dropEmptyShards(own) }
-    registry.acquire()
-    var heap = it.heaps
-    while heap != 0 {
-      let other = ThreadHeapRef(heap)
-      other.lock.acquire()
-      dropRuns(other)
-      other.lock.release()
-      heap = other.it.nextHeap
-    }
-    registry.release()
+    emptyAllSlots()
     return it.arena.it.zone.purge(dirtySince: .max, keep: keep)
+  }
+
+  /// Gives the runs in all slots back to the zone.
+  private func emptyAllSlots() {
+    // Heaps are never taken off the list, so it can be walked without its lock.
+    var heap = bellows_load_acquire(address &+ Heap.heapsOffset)
+    while heap != 0 {
+      emptySlots(ThreadHeapRef(heap))
+      heap = ThreadHeapRef(heap).it.nextHeap
+    }
+    emptySharedSlots()
+  }
+
+  // MARK: Out of memory
+
+  /// The system refused memory: gives back all that can be, address space and commit charge included.
+  ///
+  /// Called with a thread heap's lock held, so it leaves the shards of threads alone.
+  func reclaim() {
+    emptyAllSlots()
+    it.arena.it.zone.purge(dirtySince: .max)
+    it.arena.shrink()
+  }
+
+  // MARK: The clock
+
+  /// Called where pages went back to the zone: now and then looks at the clock, and returns what has been free
+  /// for the purge delay. Costs a counter in most calls.
+  func tick() {
+    let ticks = bellows_load(address &+ Heap.ticksOffset) &+ 1
+    bellows_store(address &+ Heap.ticksOffset, ticks)
+    guard ticks & 15 == 0 else { return }
+    let now = bellows_clock_milliseconds()
+    let last = bellows_load(address &+ Heap.lastTickOffset)
+    guard now &- UInt64(last) >= it.purgeDelay &>> 1,
+      bellows_compare_exchange(address &+ Heap.lastTickOffset, last, UInt(now))
+    else { return }
+    purgeExpired(now)
+  }
+
+  /// Returns what has been free for the purge delay; answers the pages returned. Any thread, no lock held but a
+  /// thread heap's.
+  @discardableResult
+  package func purgeExpired(_ now: UInt64) -> UInt {
+    emptyAllSlots()
+    return it.arena.it.zone.purge(dirtySince: now &- it.purgeDelay)
   }
 
   /// Gives up the current shards of the calling thread that hold no live block, and the queued ones that

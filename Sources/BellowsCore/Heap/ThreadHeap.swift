@@ -11,6 +11,8 @@ package struct ThreadHeap: BitwiseCopyable {
   /// Per class: free blocks, all of them from `current`. The hit path's; must stay the first field.
   package var heads: InlineArray<40, UInt>
   package var lockWord: UInt
+  /// Freed runs up to 256 KiB, one of each length (Heap+Runs.swift). Anybody's, by atomic exchange.
+  package var slots: InlineArray<24, UInt>
   /// Per class: the shard that `heads` came from, or 0.
   package var current: InlineArray<40, UInt>
   /// Per class: owned shards. Partial ones, worth choosing, in front; cooling ones behind.
@@ -20,14 +22,14 @@ package struct ThreadHeap: BitwiseCopyable {
   package var partial: InlineArray<40, UInt16>
   /// Per class: shards taken fresh, up to 255: the measure for how much of the next one to thread at once.
   package var fresh: InlineArray<40, UInt8>
-  /// Runs of pages that this thread freed and may want again.
-  package var runs: RunCache
   /// The next of all thread heaps, and of the idle ones.
   package var nextHeap: UInt
   package var nextIdle: UInt
   package var threadID: UInt32
   package var isIdle: Bool
 
+  /// Where `slots` is.
+  package static var slotsOffset: UInt { 328 }
   /// Bytes of a record; 64-byte aligned, so that the low bits of its address are free for tags.
   package static var bytes: UInt { UInt(bitPattern: MemoryLayout<ThreadHeap>.size).rounded(upTo: 64) }
   /// Partial shards of a class that a thread keeps beside its current one. The rest is left for others to
@@ -105,22 +107,4 @@ extension Ref where Pointee == ThreadHeap {
     }
     shard.setUsed(shard.used &- count, tellAfter: shard.it.countdown)
   }
-}
-
-/// A few runs of pages that a thread freed, kept for its next request of about that size.
-package struct RunCache: BitwiseCopyable {
-  package struct Entry: BitwiseCopyable {
-    package var address: UInt
-    package var pages: UInt
-  }
-
-  package var entries: InlineArray<8, Entry>
-  package var pages: UInt
-  /// The entry to give up next.
-  package var turn: UInt
-
-  /// Runs up to 1 MiB are kept, 2 MiB of them in all: what a thread reuses within microseconds; more would
-  /// be memory that nobody else can have.
-  package static var largestPages: UInt { 256 }
-  package static var limitPages: UInt { 512 }
 }

@@ -44,7 +44,7 @@ extension Ref where Pointee == Zone {
     // A pageblock whose purge fails, or that is freed into meanwhile, goes to the end of the queue: stop
     // where the pass began.
     let last = it.purgeTail
-    while it.purgeHead != 0, it.dirtyPages > keep {
+    while it.purgeHead != 0, keep == 0 || it.dirtyPages > keep {
       let block = PageblockRef(it.purgeHead)
       guard block.it.dirtySince <= deadline else { break }
       dequeuePurge(block)
