@@ -42,5 +42,6 @@ let package = Package(
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
     .testTarget(name: "BellowsCLITests", dependencies: ["BellowsCLI"], swiftSettings: strict),
     .testTarget(name: "BellowsMallocTests", swiftSettings: strict),
+    .testTarget(name: "BellowsProgramTests", exclude: ["Fixtures"], swiftSettings: strict),
   ]
 )
