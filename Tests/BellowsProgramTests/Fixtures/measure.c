@@ -43,6 +43,11 @@ int main(int argc, char **argv) {
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpgid(0, 0);
+    // Test runners ignore and block signals; Python's tests, for one, want them as a shell gives them.
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
     if (strcmp(argv[3], "-") != 0) setenv("LD_PRELOAD", argv[3], 1);
     execvp(argv[4], argv + 4);
     perror(argv[4]);

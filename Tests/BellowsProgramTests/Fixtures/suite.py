@@ -4,7 +4,11 @@ import os
 import sys
 import unittest
 
+from test import support
+
 os.environ.pop("CI", None)  # a few tests look at it
+support.verbose = False  # else some tests print random orders and times
+support.use_resources = []  # no network, no sound, nothing that needs gigabytes
 faulthandler.enable(file=sys.__stdout__)
 
 failed = False
