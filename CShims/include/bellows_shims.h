@@ -1,6 +1,158 @@
-// The OS edge of Bellows.
+// The OS edge of Bellows: what Swift cannot say. Everything else is Swift.
+//
+// Addresses cross this border as uintptr_t, so that the Swift side decides in one place (Ref) where an
+// integer becomes memory. No function here holds policy; none calls malloc.
 #ifndef BELLOWS_SHIMS_H
 #define BELLOWS_SHIMS_H
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+// ---- Atomic words -------------------------------------------------------------------------------------
+// On plain words by address: they serve descriptor fields and links inside free blocks alike, and the
+// thread sanitizer understands them.
+
+static inline uintptr_t bellows_load(uintptr_t word) {
+  return __atomic_load_n((uintptr_t *)word, __ATOMIC_RELAXED);
+}
+static inline uintptr_t bellows_load_acquire(uintptr_t word) {
+  return __atomic_load_n((uintptr_t *)word, __ATOMIC_ACQUIRE);
+}
+static inline void bellows_store(uintptr_t word, uintptr_t value) {
+  __atomic_store_n((uintptr_t *)word, value, __ATOMIC_RELAXED);
+}
+static inline void bellows_store_release(uintptr_t word, uintptr_t value) {
+  __atomic_store_n((uintptr_t *)word, value, __ATOMIC_RELEASE);
+}
+static inline uintptr_t bellows_exchange(uintptr_t word, uintptr_t value) {
+  return __atomic_exchange_n((uintptr_t *)word, value, __ATOMIC_ACQ_REL);
+}
+static inline bool bellows_compare_exchange(uintptr_t word, uintptr_t expected, uintptr_t desired) {
+  return __atomic_compare_exchange_n((uintptr_t *)word, &expected, desired, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE);
+}
+static inline uintptr_t bellows_fetch_add(uintptr_t word, uintptr_t value) {
+  return __atomic_fetch_add((uintptr_t *)word, value, __ATOMIC_RELAXED);
+}
+static inline uint64_t bellows_fetch_or(uintptr_t word, uint64_t bits) {
+  return __atomic_fetch_or((uint64_t *)word, bits, __ATOMIC_RELAXED);
+}
+static inline uint64_t bellows_fetch_and(uintptr_t word, uint64_t bits) {
+  return __atomic_fetch_and((uint64_t *)word, bits, __ATOMIC_RELAXED);
+}
+static inline bool bellows_lock_try(uintptr_t word) {
+  uint32_t expected = 0;
+  return __atomic_compare_exchange_n((uint32_t *)word, &expected, 1, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED);
+}
+static inline uint32_t bellows_lock_contend(uintptr_t word) {
+  return __atomic_exchange_n((uint32_t *)word, 2, __ATOMIC_ACQUIRE);
+}
+static inline uint32_t bellows_lock_open(uintptr_t word) {
+  return __atomic_exchange_n((uint32_t *)word, 0, __ATOMIC_RELEASE);
+}
+static inline uint32_t bellows_load32(uintptr_t word) {
+  return __atomic_load_n((uint32_t *)word, __ATOMIC_ACQUIRE);
+}
+static inline void bellows_store32(uintptr_t word, uint32_t value) {
+  __atomic_store_n((uint32_t *)word, value, __ATOMIC_RELEASE);
+}
+static inline void bellows_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+void bellows_futex_wait(uintptr_t word, uint32_t expected);
+void bellows_futex_wake(uintptr_t word);
+
+// ---- The system ---------------------------------------------------------------------------------------
+// One entry for every memory system call, so that a test can stand in its place (Platform.swift). The
+// calls go through libc's functions, so that a preloaded interposer sees them. errno is left as it was.
+
+enum {
+  BELLOWS_RESERVE,     // (hint, length, exactly)   mmap PROT_NONE            -> address
+  BELLOWS_MAP,         // (hint, length, 0)         mmap read-write           -> address
+  BELLOWS_COMMIT,      // (address, length)         mprotect read-write
+  BELLOWS_PROTECT,     // (address, length)         mprotect none
+  BELLOWS_READ_ONLY,   // (address, length)         mprotect read
+  BELLOWS_DISCARD,     // (address, length)         madvise DONTNEED, DONTNEED_LOCKED where locked
+  BELLOWS_RESET,       // (address, length)         mmap FIXED PROT_NONE over it
+  BELLOWS_RELEASE,     // (address, length)         munmap
+  BELLOWS_NO_HUGE,     // (address, length)         madvise NOHUGEPAGE
+  BELLOWS_HUGE,        // (address, length)         madvise HUGEPAGE
+  BELLOWS_NO_DUMP,     // (address, length)         madvise DONTDUMP
+  BELLOWS_DUMP,        // (address, length)         madvise DODUMP
+  BELLOWS_MOVE_PAGES,  // (address, length, target) mremap DONTUNMAP: the pages go, the range stays
+  BELLOWS_REMAP,       // (address, length, target, new length) mremap to a fixed place
+  BELLOWS_RESIDENT,    // (address, length)         mincore                   -> resident pages
+};
+// The result of the call, or -errno.
+intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);
+
+uint64_t bellows_clock_milliseconds(void);  // CLOCK_MONOTONIC_COARSE
+uintptr_t bellows_page_size(void);
+uint32_t bellows_thread_id(void);
+
+// ---- Memory and text ----------------------------------------------------------------------------------
+
+void bellows_zero(uintptr_t target, uintptr_t length);
+void bellows_copy(uintptr_t target, uintptr_t source, uintptr_t length);
+void bellows_write(int descriptor, uintptr_t text, uintptr_t length);
+_Noreturn void bellows_abort(void);
+
+// ---- The wiring of the process heap -------------------------------------------------------------------
+// The only mutable globals of Bellows. Zero-filled, so that the first malloc, which comes from the dynamic
+// loader before any constructor, needs no set-up to find out that there is none.
+
+// The hot words, read by every free: the section table and its length. Length 0: not yet set up.
+struct bellows_hot_words {
+  uintptr_t table;
+  uintptr_t limit;
+};
+extern struct bellows_hot_words bellows_hot_ __attribute__((visibility("hidden")));
+static inline uintptr_t bellows_hot_table(void) { return bellows_hot_.table; }
+static inline uintptr_t bellows_hot_limit(void) { return bellows_hot_.limit; }
+static inline void bellows_hot_set(uintptr_t table, uintptr_t limit) {
+  bellows_hot_.table = table;
+  __atomic_store_n(&bellows_hot_.limit, limit, __ATOMIC_RELEASE);
+}
+
+// Request size in 16-byte steps -> size class; filled by SizeClass.fillTable.
+enum { BELLOWS_CLASS_STEPS = 2049 };
+extern uint8_t bellows_classes_[BELLOWS_CLASS_STEPS] __attribute__((visibility("hidden")));
+static inline uintptr_t bellows_class_table(void) { return (uintptr_t)bellows_classes_; }
+static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[step]; }
+
+// Storage for the process heap's arena, zone and heap, and the heap of a thread that has none: all its
+// lists are empty, so malloc misses, and it owns nothing, so free sees a stranger.
+enum { BELLOWS_STATE_BYTES = 16384, BELLOWS_EMPTY_HEAP_BYTES = 512 };
+extern uint8_t bellows_process_state_[BELLOWS_STATE_BYTES] __attribute__((visibility("hidden"), aligned(64)));
+static inline uintptr_t bellows_process_state(void) { return (uintptr_t)bellows_process_state_; }
+extern uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));
+static inline uintptr_t bellows_empty_heap(void) { return (uintptr_t)bellows_empty_heap_; }
+
+// Per thread, 16 bytes: the heap that the hit paths use (the empty one while it must miss) and the heap
+// that the thread owns.
+struct bellows_thread_words {
+  uintptr_t hot;
+  uintptr_t mine;
+};
+extern _Thread_local struct bellows_thread_words bellows_thread_
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+static inline uintptr_t bellows_thread_hot(void) { return bellows_thread_.hot; }
+static inline uintptr_t bellows_thread_mine(void) { return bellows_thread_.mine; }
+static inline void bellows_thread_set(uintptr_t hot, uintptr_t mine) {
+  bellows_thread_.hot = hot;
+  bellows_thread_.mine = mine;
+}
+
+// ---- Lock ranks, checked in debug builds ----------------------------------------------------------------
+
+extern _Thread_local uint32_t bellows_ranks_held_ __attribute__((visibility("hidden")));
+static inline uint32_t bellows_ranks_held(void) { return bellows_ranks_held_; }
+static inline void bellows_ranks_set(uint32_t ranks) { bellows_ranks_held_ = ranks; }
+
 #endif

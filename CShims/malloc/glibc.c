@@ -1,0 +1,85 @@
+// glibc's own malloc behind ours.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bellows_process.h"
+#include "bellows_shims.h"
+
+static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
+
+// The line of /proc/self/maps that holds `address`: its start, whether it is writable memory of no file, and
+// whether it is the [heap]. Read with plain system calls into the stack.
+enum place { NOWHERE, ANONYMOUS_MEMORY, BREAK_HEAP };
+
+static enum place classify(char *line) {
+  char *rest = strchr(line, ' ');
+  if (rest == NULL || rest[1] != 'r' || rest[2] != 'w') return NOWHERE;
+  if (strstr(rest, "[heap]")) return BREAK_HEAP;
+  return strchr(rest, '/') || strchr(rest, '[') ? NOWHERE : ANONYMOUS_MEMORY;
+}
+
+static enum place locate(uintptr_t address, uintptr_t *start) {
+  FILE *maps = fopen("/proc/self/maps", "re");
+  if (maps == NULL) return NOWHERE;
+  char line[4352];
+  enum place found = NOWHERE;
+  while (fgets(line, sizeof line, maps)) {
+    char *dash;
+    uintptr_t low = strtoull(line, &dash, 16);
+    uintptr_t high = *dash == '-' ? strtoull(dash + 1, NULL, 16) : 0;
+    if (address < low || address >= high) continue;
+    *start = low;
+    found = classify(line);
+    break;
+  }
+  fclose(maps);
+  return found;
+}
+
+// glibc's chunk header, the two words before a block: the size's low bits are PREV_INUSE, IS_MMAPPED and
+// NON_MAIN_ARENA. Heaps of other arenas start at multiples of 64 MiB.
+static bool looks_like_chunk(uintptr_t block, enum place place, uintptr_t start) {
+  if (block - start < 16 || block % 16 != 0) return false;
+  size_t size = ((size_t *)block)[-1];
+  size_t bytes = size & ~(size_t)7;
+  if (bytes < 32 || bytes % 16 != 0) return false;
+  if (place == BREAK_HEAP) return (size & 6) == 0;
+  if (size & 2) return ((block - 16 - ((size_t *)block)[-2]) & 4095) == 0;
+  return (size & 4) != 0 && (start & ((64 << 20) - 1)) == 0;
+}
+
+bool bellows_glibc_owns(uintptr_t block) {
+  struct mallinfo2 (*information)(void) = (struct mallinfo2(*)(void))next("mallinfo2");
+  if (information == NULL) return false;
+  struct mallinfo2 now = information();
+  if (now.arena == 0 && now.hblkhd == 0) return false;
+  uintptr_t start = 0;
+  enum place place = locate(block, &start);
+  return place != NOWHERE && looks_like_chunk(block, place, start);
+}
+
+void bellows_glibc_free(uintptr_t block) {
+  void (*release)(void *) = (void (*)(void *))next("free");
+  if (release) release((void *)block);
+}
+
+uintptr_t bellows_glibc_usable_size(uintptr_t block) {
+  size_t (*usable)(void *) = (size_t(*)(void *))next("malloc_usable_size");
+  return usable ? usable((void *)block) : 0;
+}
+
+uintptr_t bellows_glibc_allocate(uintptr_t bytes, uintptr_t alignment) {
+  void *(*allocate)(size_t, size_t) = (void *(*)(size_t, size_t))next("memalign");
+  return allocate ? (uintptr_t)allocate(alignment, bytes) : 0;
+}
+
+uintptr_t bellows_glibc_reallocate(uintptr_t block, uintptr_t bytes) {
+  void *(*reallocate)(void *, size_t) = (void *(*)(void *, size_t))next("realloc");
+  return reallocate ? (uintptr_t)reallocate((void *)block, bytes) : 0;
+}

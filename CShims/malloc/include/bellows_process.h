@@ -1,0 +1,64 @@
+// What the malloc of a process needs beside the engine: thread exit, fork, environment, glibc's own heap.
+#ifndef BELLOWS_PROCESS_H
+#define BELLOWS_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void bellows_set_errno(int value);
+int bellows_errno(void);
+
+// ---- Threads ------------------------------------------------------------------------------------------
+
+// Makes bellows_thread_ended (Swift) run when the calling thread ends, with `heap`.
+void bellows_thread_watch(uintptr_t heap);
+// Makes the key for it. False: no key is left, and heaps of ended threads are not reused.
+bool bellows_thread_watch_start(void);
+void bellows_thread_ended(uintptr_t heap);
+
+// ---- Start and fork: called from C, defined in Swift -----------------------------------------------------
+
+void bellows_started(void);
+void bellows_fork_prepare(void);
+void bellows_fork_parent(void);
+void bellows_fork_child(void);
+
+// ---- Environment --------------------------------------------------------------------------------------
+
+// The i-th entry of the environment that starts with "BELLOWS_", behind that prefix; 0 at the end. Nothing
+// in a set-user-ID program.
+uintptr_t bellows_environment(uintptr_t i);
+
+// ---- glibc's own heap -----------------------------------------------------------------------------------
+// Blocks that glibc's malloc handed out reach our free when glibc was bound first: RTLD_DEEPBIND plug-ins,
+// auditors. Found with dlsym(RTLD_NEXT), which may allocate: no lock may be held.
+
+// Whether glibc's malloc has handed out memory and `block` looks like a chunk of it.
+bool bellows_glibc_owns(uintptr_t block);
+void bellows_glibc_free(uintptr_t block);
+uintptr_t bellows_glibc_usable_size(uintptr_t block);
+// For systems where Bellows steps aside.
+uintptr_t bellows_glibc_allocate(uintptr_t bytes, uintptr_t alignment);
+uintptr_t bellows_glibc_reallocate(uintptr_t block, uintptr_t bytes);
+
+// ---- operator new ---------------------------------------------------------------------------------------
+
+// Calls the program's new handler. False: there is none.
+bool bellows_new_handler(void);
+// Throws std::bad_alloc, or aborts where there is no C++ run-time.
+_Noreturn void bellows_throw_bad_alloc(void);
+
+// ---- Structures of the malloc ABI ------------------------------------------------------------------------
+
+struct bellows_mallinfo {
+  int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+struct bellows_mallinfo2 {
+  size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+// The descriptor of a FILE, after its buffer was flushed; -1: it has none.
+int bellows_file_descriptor(uintptr_t file);
+void bellows_file_write(uintptr_t file, uintptr_t text, uintptr_t length);
+
+#endif

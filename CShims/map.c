@@ -1,1 +1,0 @@
-#include "bellows_shims.h"

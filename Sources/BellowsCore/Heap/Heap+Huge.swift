@@ -1,0 +1,154 @@
+// Blocks that are mappings of their own.
+
+import CShims
+
+extension Ref where Pointee == Heap {
+  var hugeTable: HugeTableRef { HugeTableRef(address &+ Heap.hugeOffset) }
+
+  /// A mapping of at least `bytes` bytes at a multiple of `alignment`, or 0. Its bytes are zero.
+  package func allocateHuge(bytes: UInt, alignment: UInt) -> UInt {
+    let platform = it.arena.it.platform
+    let length = bytes.rounded(upTo: Page.bytes)
+    guard length >= bytes, length <= UInt(bitPattern: Int.max),
+      let base = platform.reserve(length, alignment: max(alignment, HugeTable.alignment))
+    else { return 0 }
+    guard platform.attempt(.commit, base, length),
+      enterHuge(HugeMapping(base: base, length: length, reserved: length, split: 0))
+    else {
+      platform.attempt(.release, base, length)
+      return 0
+    }
+    return base
+  }
+
+  private func enterHuge(_ mapping: HugeMapping) -> Bool {
+    hugeTable.lock.acquire()
+    defer { hugeTable.lock.release() }
+    return hugeTable.insert(mapping, arena: it.arena)
+  }
+
+  /// Whether `block` lies in a mapping of its own; frees it if so. Reports and aborts if it lies inside one.
+  func freeHuge(_ block: UInt) -> Bool {
+    guard hugeTable.it.count != 0 else { return false }
+    hugeTable.lock.acquire()
+    guard let place = hugeTable.find(block) else {
+      hugeTable.lock.release()
+      return false
+    }
+    if hugeTable.entry(place).it.base != block {
+      fail("free", block, "interior pointer to a large block")
+    }
+    let mapping = hugeTable.remove(place)
+    hugeTable.lock.release()
+    it.arena.it.platform.attempt(.release, mapping.base, mapping.reserved)
+    return true
+  }
+
+  /// The mapping that starts at `block`, or nil where none holds it.
+  package func hugeMapping(_ block: UInt, _ function: StaticString) -> HugeMapping? {
+    hugeTable.lock.acquire()
+    defer { hugeTable.lock.release() }
+    guard let place = hugeTable.find(block) else { return nil }
+    let mapping = hugeTable.entry(place).it
+    if mapping.base != block { fail(function, block, "interior pointer to a large block") }
+    return mapping
+  }
+
+  private func updateHuge(_ mapping: HugeMapping) {
+    hugeTable.lock.acquire()
+    defer { hugeTable.lock.release() }
+    guard let place = hugeTable.find(mapping.base) else { return }
+    hugeTable.it.bytes = hugeTable.it.bytes &- hugeTable.entry(place).it.length &+ mapping.length
+    hugeTable.entry(place).it = mapping
+  }
+
+  private func removeHuge(_ base: UInt) {
+    hugeTable.lock.acquire()
+    defer { hugeTable.lock.release() }
+    if let place = hugeTable.find(base) { _ = hugeTable.remove(place) }
+  }
+
+  // MARK: Growing
+
+  /// Changes the length of a huge block: in place, within its slack, or by moving its page tables. Answers
+  /// its new address, or 0 with the block as it was.
+  package func resizeHuge(_ mapping: HugeMapping, bytes: UInt) -> UInt {
+    let platform = it.arena.it.platform
+    let length = bytes.rounded(upTo: Page.bytes)
+    guard length >= bytes, length <= UInt(bitPattern: Int.max) else { return 0 }
+    var changed = mapping
+    changed.length = length
+    if length == mapping.length { return mapping.base }
+    if length <= mapping.reserved {
+      // The end goes back to the system and stays mapped.
+      if length < mapping.length {
+        guard platform.attempt(.discard, mapping.base &+ length, mapping.length &- length) else { return 0 }
+      }
+      updateHuge(changed)
+      return mapping.base
+    }
+    return moveHuge(mapping, to: length)
+  }
+
+  /// Moves a huge block to a larger place: with slack to the next power of two, or just large enough where
+  /// that is not to be had.
+  private func moveHuge(_ mapping: HugeMapping, to length: UInt) -> UInt {
+    let roomy: UInt = 1 &<< length.ceilingLog2
+    let moved = moveHuge(mapping, to: length, reserving: roomy)
+    return moved != 0 || roomy == length ? moved : moveHuge(mapping, to: length, reserving: length)
+  }
+
+  private func moveHuge(_ mapping: HugeMapping, to length: UInt, reserving reserved: UInt) -> UInt {
+    let platform = it.arena.it.platform
+    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment) else { return 0 }
+    // The first part as it is, then the rest, which grows over the whole reservation.
+    let first = mapping.split
+    let moved = HugeMapping(base: base, length: length, reserved: reserved, split: first)
+    guard enterHuge(moved) else {
+      platform.attempt(.release, base, reserved)
+      return 0
+    }
+    if first != 0, !platform.attempt(.remap, mapping.base, first, base, first) {
+      return abandonMove(moved)
+    }
+    guard
+      platform.attempt(
+        .remap, mapping.base &+ first, mapping.reserved &- first, base &+ first, reserved &- first)
+    else {
+      if first != 0 { platform.attempt(.remap, base, first, mapping.base, first) }
+      return abandonMove(moved)
+    }
+    removeHuge(mapping.base)
+    return base
+  }
+
+  private func abandonMove(_ mapping: HugeMapping) -> UInt {
+    removeHuge(mapping.base)
+    it.arena.it.platform.attempt(.release, mapping.base, mapping.reserved)
+    return 0
+  }
+
+  /// Makes a mapping of `bytes` bytes of a run, by moving its page tables; answers its address, or 0 with
+  /// the run as it was. The run's pages are back in the zone afterwards.
+  package func moveRunToHuge(_ run: PageRun, bytes: UInt) -> UInt {
+    let length = bytes.rounded(upTo: Page.bytes)
+    guard length >= bytes else { return 0 }
+    let roomy: UInt = 1 &<< length.ceilingLog2
+    let moved = moveRunToHuge(run, length: length, reserving: roomy)
+    return moved != 0 || roomy == length ? moved : moveRunToHuge(run, length: length, reserving: length)
+  }
+
+  private func moveRunToHuge(_ run: PageRun, length: UInt, reserving reserved: UInt) -> UInt {
+    let platform = it.arena.it.platform
+    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment) else { return 0 }
+    let mapping = HugeMapping(base: base, length: length, reserved: reserved, split: run.bytes)
+    guard platform.attempt(.commit, base &+ run.bytes, reserved &- run.bytes), enterHuge(mapping) else {
+      platform.attempt(.release, base, reserved)
+      return 0
+    }
+    guard platform.attempt(.movePages, run.address, run.bytes, base) else { return abandonMove(mapping) }
+    bellows_store(granule(of: run.address), GranuleWord.nothing.bits)
+    it.arena.free(PageRun(address: run.address, pages: run.pages, isZero: true))
+    return base
+  }
+}

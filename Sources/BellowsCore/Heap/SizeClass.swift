@@ -1,0 +1,59 @@
+// Size classes: 16-byte steps to 128, then four a doubling to 32 KiB. 40 in all.
+//
+//   0..7    16 32 48 64 80 96 112 128
+//   8..11   160 192 224 256       12..15  320 384 448 512       16..19  640 768 896 1024
+//   ...     to 36..39  20480 24576 28672 32768
+//
+// Four a doubling bounds rounding at 20 % and keeps the number of partly used shards low: what a thread
+// pays for a class is 4 KiB, so 100 threads with 64 sizes stay near 10 MB.
+
+import CShims
+
+package struct SizeClass: Equatable, Sendable {
+  package let index: UInt
+
+  @inline(__always) package init(_ index: UInt) { self.index = index }
+
+  package static var count: UInt { 40 }
+  /// The largest block of a class, in bytes. Above it, blocks are runs of whole pages.
+  package static var largestBytes: UInt { 32768 }
+
+  /// The class that serves `bytes` bytes, at most `largestBytes`. Needs the table.
+  @inline(__always)
+  package init(bytes: UInt) { index = bellows_class((bytes &+ 15) &>> 4) }
+
+  /// Bytes of a block.
+  package var bytes: UInt {
+    if index < 8 { return (index &+ 1) &* 16 }
+    let doubling = (index &- 8) &>> 2
+    let quarter = (index &- 8) & 3
+    return (128 &<< doubling) &+ ((quarter &+ 1) &* 32) &<< doubling
+  }
+
+  /// Pages of a shard of this class: 16 KiB up to 512 bytes, so that it has one descriptor to look at; longer
+  /// above, so that at least eight blocks fit.
+  package var spanPages: UInt { bytes <= 512 ? 4 : bytes <= 8192 ? 16 : 64 }
+
+  /// Blocks of a shard.
+  package var blocksPerShard: UInt { (spanPages &<< Page.shift) / bytes }
+
+  /// The class whose blocks are at least `bytes` bytes and lie at multiples of `alignment` (a power of two
+  /// up to 32 KiB), or nil where none does. Blocks lie at multiples of their size from an aligned start.
+  package init?(bytes: UInt, alignment: UInt) {
+    let size = max(bytes, 1).rounded(upTo: alignment)
+    guard size <= Self.largestBytes else { return nil }
+    var candidate = SizeClass(bytes: size)
+    while !candidate.bytes.isAligned(to: alignment) { candidate = SizeClass(candidate.index &+ 1) }
+    self = candidate
+  }
+
+  /// Fills the table from request size, in 16-byte steps, to class. Idempotent.
+  package static func fillTable() {
+    let table = bellows_class_table()
+    var candidate = SizeClass(0)
+    for step in 0..<UInt(BELLOWS_CLASS_STEPS) {
+      if step &* 16 > candidate.bytes { candidate = SizeClass(candidate.index &+ 1) }
+      Ref<UInt8>(table &+ step).it = UInt8(truncatingIfNeeded: candidate.index)
+    }
+  }
+}

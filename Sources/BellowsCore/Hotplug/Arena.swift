@@ -1,0 +1,239 @@
+// An arena: the "machine" that memory is added to.
+//
+//   process heap          sections are reserved one by one, wherever the system has address space
+//   caller's arena        one reservation of the capacity asked for, sections at multiples from its base
+//
+//   section   ┌────────┬──────────────────────────────────────────────┬──────────────┐
+//             │ memmap │ pageblocks, committed as a prefix             │ inaccessible │
+//             └────────┴──────────────────────────────────────────────┴──────────────┘
+//             base     base + 2 MiB                          committed prefix    base + 128 MiB
+//
+// The growth lock guards the section directory and the metadata; it ranks below the zone's.
+
+import CShims
+
+package struct Arena: BitwiseCopyable {
+  package var growthWord: UInt
+  package var platform: Platform
+  package var geometry: Geometry
+  package var zone: ZoneRef
+  package var table: SectionTable
+  package var metadata: Metadata
+  /// Start of the reservation and its length; 0 and 0 where sections are reserved one by one.
+  package var reservation: UInt
+  package var capacity: UInt
+  /// Sections ever added: the next number.
+  package var births: UInt32
+  package var sections: UInt32
+  /// Two-level directory of section records by section index (address from the table's origin).
+  package var directory: UInt
+  package var lastSection: UInt
+
+  /// Records per leaf of the directory: 4 KiB of pointers.
+  package static var leafEntries: UInt { 512 }
+  /// Bits of a user address that the process heap's table covers: 47 on x86-64 and arm64 by default.
+  package static var addressBits: UInt { 47 }
+}
+
+package typealias ArenaRef = Ref<Arena>
+
+extension Ref where Pointee == Arena {
+  package var growth: Lock { Lock(address, .growth) }
+
+  /// Sets up an arena in zero-filled memory at `self`, with its zone at `zone`.
+  ///
+  /// `capacity` 0 makes an arena without a reservation of its own, whose sections lie anywhere. Answers
+  /// false, with nothing left behind, where the system has no address space.
+  package func initialise(geometry: Geometry, platform: Platform, zone: ZoneRef, capacity: UInt) -> Bool {
+    let reserved = capacity.rounded(upTo: geometry.sectionBytes)
+    guard reserved >= capacity else { return false }
+    var base: UInt = 0
+    if reserved != 0 {
+      guard let start = platform.reserve(reserved, alignment: geometry.sectionBytes) else { return false }
+      base = start
+      platform.attempt(.noDump, base, reserved)
+    }
+    let limit = (reserved == 0 ? 1 &<< Arena.addressBits : reserved) &>> geometry.sectionShift
+    var metadata = Metadata()
+    guard let table = SectionTable(origin: base, limit: limit, geometry: geometry, platform: platform) else {
+      if reserved != 0 { platform.attempt(.release, base, reserved) }
+      return false
+    }
+    let roots = (limit &+ (Arena.leafEntries &- 1)) / Arena.leafEntries
+    guard let directory = metadata.allocate(roots &* 8, platform: platform) else {
+      table.release(platform: platform)
+      if reserved != 0 { platform.attempt(.release, base, reserved) }
+      return false
+    }
+    it = Arena(
+      growthWord: 0, platform: platform, geometry: geometry, zone: zone, table: table, metadata: metadata,
+      reservation: base, capacity: reserved, births: 0, sections: 0, directory: directory, lastSection: 0)
+    zone.initialise(geometry: geometry, platform: platform)
+    return true
+  }
+
+  /// Bytes of records per section.
+  private var recordBytes: UInt {
+    Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
+  }
+
+  /// Memory for records. Takes the growth lock.
+  package func allocateMetadata(_ bytes: UInt) -> UInt? {
+    growth.acquire()
+    defer { growth.release() }
+    return it.metadata.allocate(bytes, platform: it.platform)
+  }
+
+  // MARK: Finding a section
+
+  /// The record of the section that holds `address`, or nil.
+  package func section(at address: UInt) -> SectionRef? {
+    let index = (address &- it.table.origin) &>> it.geometry.sectionShift
+    guard index < it.table.limit else { return nil }
+    let leaf = bellows_load_acquire(it.directory &+ (index / Arena.leafEntries) &* 8)
+    guard leaf != 0 else { return nil }
+    let record = bellows_load_acquire(leaf &+ (index % Arena.leafEntries) &* 8)
+    return record == 0 ? nil : SectionRef(record)
+  }
+
+  /// The record of the section that holds `address`, which must be in one.
+  package func knownSection(at address: UInt) -> SectionRef {
+    let index = (address &- it.table.origin) &>> it.geometry.sectionShift
+    let leaf = bellows_load(it.directory &+ (index / Arena.leafEntries) &* 8)
+    return SectionRef(bellows_load(leaf &+ (index % Arena.leafEntries) &* 8))
+  }
+
+  // MARK: Pages
+
+  /// `pages` pages in a row, growing the arena where its zone has none. Nil: the system or the capacity is
+  /// exhausted.
+  package func allocate(pages: UInt, alignment: UInt) -> PageRun? {
+    if let run = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+    let limit = it.geometry.sectionPages &- it.geometry.memmapBytes &>> Page.shift
+    guard pages <= limit, alignment < it.geometry.sectionPages else { return nil }
+    growth.acquire()
+    defer { growth.release() }
+    // Another thread may have grown the arena while this one waited.
+    if let run = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+    guard let section = addSection() else { return nil }
+    if let run = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+    // A short section, where address space ran out, may be too small for this one request. It stays: it
+    // serves smaller ones.
+    _ = section
+    return nil
+  }
+
+  package func free(_ run: PageRun) {
+    it.zone.free(knownSection(at: run.address), address: run.address, pages: run.pages, isAbsent: run.isZero)
+  }
+
+  // MARK: Adding a section
+
+  /// Adds and onlines one section with its memmap in its first pageblock. Under the growth lock. Undoes
+  /// every step where one fails.
+  package func addSection() -> SectionRef? {
+    let geometry = it.geometry
+    let platform = it.platform
+    guard let place = reserveSection() else { return nil }
+    let section = SectionRef(place.record)
+    let memmapBlocks = (geometry.memmapBytes &+ (geometry.pageblockBytes &- 1)) &>> geometry.pageblockShift
+    section.it.base = place.base
+    section.it.arena = address
+    section.it.memmap = place.base
+    section.it.number = it.births
+    section.it.blocks = UInt16(truncatingIfNeeded: place.blocks)
+    section.it.memmapBlocks = UInt16(truncatingIfNeeded: memmapBlocks)
+    section.it.busy = PageMask()
+    if place.blocks < PageMask.capacity {
+      section.it.busy.insert(place.blocks, count: PageMask.capacity &- place.blocks)
+    }
+    section.it.freeBlocks = section.it.blocks
+    section.it.committedBlocks = 0
+
+    guard it.zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform)
+    else {
+      unreserveSection(place)
+      return nil
+    }
+    it.births &+= 1
+    it.sections &+= 1
+    it.lastSection = place.base
+    it.table.set(place.base, memmap: place.base)
+    it.zone.attach(section)
+    return section
+  }
+
+  private struct Place {
+    var base: UInt
+    var blocks: UInt
+    var record: UInt
+  }
+
+  /// Address space and a record for one more section.
+  private func reserveSection() -> Place? {
+    let geometry = it.geometry
+    let platform = it.platform
+    var base: UInt
+    var bytes = geometry.sectionBytes
+    if it.capacity != 0 {
+      base = it.reservation &+ UInt(it.births) &<< geometry.sectionShift
+      guard base &- it.reservation < it.capacity else { return nil }
+    } else {
+      base = 0
+      // Where 128 MiB of address space are not to be had (RLIMIT_AS), less of a section will do.
+      while bytes >= geometry.pageblockBytes &* 4 {
+        let hint = it.lastSection == 0 ? 0 : it.lastSection &- geometry.sectionBytes
+        if let start = platform.reserve(bytes, alignment: geometry.sectionBytes, hint: hint) {
+          base = start
+          break
+        }
+        bytes = bytes &>> 1
+      }
+      guard base != 0 else { return nil }
+      platform.attempt(.noDump, base, bytes)
+      // A pageblock becomes huge by decision (density), never by the first touch of one small block.
+      platform.attempt(.noHuge, base, bytes)
+    }
+    guard base &>> geometry.sectionShift < it.table.limit &+ it.table.origin &>> geometry.sectionShift,
+      let record = enterRecord(base)
+    else {
+      if it.capacity == 0 { platform.attempt(.release, base, bytes) }
+      return nil
+    }
+    return Place(base: base, blocks: bytes &>> geometry.pageblockShift, record: record)
+  }
+
+  private func unreserveSection(_ place: Place) {
+    let bytes = place.blocks &<< it.geometry.pageblockShift
+    it.platform.attempt(it.capacity == 0 ? .release : .reset, place.base, bytes)
+    // The record stays in the directory for the next try at this address.
+    SectionRef(place.record).it.blocks = 0
+  }
+
+  /// The record for the section at `base`: a new one, or the one of an earlier section there.
+  private func enterRecord(_ base: UInt) -> UInt? {
+    let platform = it.platform
+    let index = (base &- it.table.origin) &>> it.geometry.sectionShift
+    let root = it.directory &+ (index / Arena.leafEntries) &* 8
+    var leaf = bellows_load(root)
+    if leaf == 0 {
+      guard let made = it.metadata.allocate(Arena.leafEntries &* 8, platform: platform) else { return nil }
+      leaf = made
+      bellows_store_release(root, leaf)
+    }
+    let entry = leaf &+ (index % Arena.leafEntries) &* 8
+    let known = bellows_load(entry)
+    if known != 0 { return known }
+    guard let record = it.metadata.allocate(recordBytes, platform: platform) else { return nil }
+    bellows_store_release(entry, record)
+    return record
+  }
+
+  /// Gives the whole arena back: for arenas with a reservation of their own. Metadata chunks go with it
+  /// only where the caller mapped them; see `Metadata`.
+  package func releaseReservation() {
+    guard it.capacity != 0 else { return }
+    it.platform.attempt(.release, it.reservation, it.capacity)
+    it.table.release(platform: it.platform)
+  }
+}

@@ -1,0 +1,72 @@
+// The seam between the engine and the system. Every memory system call of an arena goes through one
+// function, so that a test can stand in its place and fail the n-th call.
+
+import CShims
+
+/// The memory system calls, in the order of the list in bellows_shims.h, which states their arguments.
+package enum SystemCall: UInt32, Sendable {
+  case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, noDump, dump, movePages
+  case remap, resident
+}
+
+/// What a system call came to.
+package enum SystemResult {
+  case success(UInt)
+  case failure(Int32)
+}
+
+/// Where an arena's system calls go.
+@safe
+package struct Platform: BitwiseCopyable, Sendable {
+  /// `(context, call, a, b, c, d)`; answers a value, or `-errno`. The calls are listed in bellows_shims.h.
+  package typealias Entry = @convention(c) (UInt, UInt32, UInt, UInt, UInt, UInt) -> Int
+
+  private let entry: Entry
+  private let context: UInt
+
+  /// The real system.
+  package static var system: Platform { Platform(context: 0) { bellows_system($0, $1, $2, $3, $4, $5) } }
+
+  package init(context: UInt, entry: @escaping Entry) {
+    self.entry = entry
+    self.context = context
+  }
+
+  @inline(never)
+  package func perform(
+    _ call: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt = 0, _ d: UInt = 0
+  ) -> SystemResult {
+    let result = entry(context, call.rawValue, a, b, c, d)
+    return result < 0 && result > -4096
+      ? .failure(Int32(truncatingIfNeeded: 0 &- result)) : .success(UInt(bitPattern: result))
+  }
+
+  /// Whether the call succeeded.
+  @discardableResult
+  package func attempt(_ call: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt = 0, _ d: UInt = 0) -> Bool {
+    if case .success = perform(call, a, b, c, d) { true } else { false }
+  }
+
+  /// The address that a mapping call answers, or nil.
+  package func address(_ call: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt = 0, _ d: UInt = 0) -> UInt? {
+    if case .success(let address) = perform(call, a, b, c, d) { address } else { nil }
+  }
+
+  /// Reserves `bytes` bytes of address space at a multiple of `alignment` without leaving slack behind.
+  ///
+  /// Asks for the exact size first and moves down to the boundary below, where address space that is
+  /// handed out from the top is nearly always free; only then for size plus alignment, trimmed. So even
+  /// under a tight RLIMIT_AS no more than `bytes` is needed.
+  package func reserve(_ bytes: UInt, alignment: UInt, hint: UInt = 0) -> UInt? {
+    if hint != 0, let exact = address(.reserve, hint, bytes, 1) { return exact }
+    guard let first = address(.reserve, 0, bytes) else { return nil }
+    if first.isAligned(to: alignment) { return first }
+    attempt(.release, first, bytes)
+    if let below = address(.reserve, first.rounded(downTo: alignment), bytes, 1) { return below }
+    guard let wide = address(.reserve, 0, bytes &+ alignment) else { return nil }
+    let start = wide.rounded(upTo: alignment)
+    if start > wide { attempt(.release, wide, start &- wide) }
+    attempt(.release, start &+ bytes, wide &+ alignment &- start)
+    return start
+  }
+}

@@ -1,0 +1,55 @@
+// The figures of a heap and its arena, exact in pages.
+
+/// In pages unless stated otherwise.
+package struct HeapStatistics: BitwiseCopyable, Sendable {
+  package var presentPages: UInt = 0
+  package var committedPages: UInt = 0
+  package var memmapPages: UInt = 0
+  /// Pages of sections that blocks lie in.
+  package var usedPages: UInt = 0
+  /// Free pages that may be resident.
+  package var dirtyPages: UInt = 0
+  package var returnedPages: UInt = 0
+  package var returnCalls: UInt = 0
+  package var hugeBytes: UInt = 0
+  package var hugeBlocks: UInt = 0
+  package var sections: UInt = 0
+  package var heaps: UInt = 0
+  package var metadataBytes: UInt = 0
+
+  package init() {}
+}
+
+extension Ref where Pointee == Heap {
+  /// The figures of this moment. Takes the huge, growth and zone locks in turn; O(sections).
+  package func statistics() -> HeapStatistics {
+    var result = HeapStatistics()
+    registry.acquire()
+    result.heaps = it.heapCount
+    registry.release()
+    hugeTable.lock.acquire()
+    result.hugeBytes = hugeTable.it.bytes
+    result.hugeBlocks = hugeTable.it.count
+    hugeTable.lock.release()
+    it.arena.growth.acquire()
+    result.sections = UInt(it.arena.it.sections)
+    result.metadataBytes = it.arena.it.metadata.mappedBytes
+    it.arena.growth.release()
+    let zone = it.arena.it.zone
+    zone.lock.acquire()
+    result.presentPages = zone.it.presentPages
+    result.memmapPages = zone.it.presentPages &- zone.it.managedPages
+    result.usedPages = zone.it.usedPages
+    result.dirtyPages = zone.it.dirtyPages
+    result.returnedPages = zone.it.returnedPages
+    result.returnCalls = zone.it.returnCalls
+    var section = zone.it.firstSection
+    while section != 0 {
+      result.committedPages =
+        result.committedPages &+ UInt(SectionRef(section).it.committedBlocks) &* zone.blockPages
+      section = SectionRef(section).it.next
+    }
+    zone.lock.release()
+    return result
+  }
+}

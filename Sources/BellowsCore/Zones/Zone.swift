@@ -1,0 +1,166 @@
+// A zone: the page allocator of one kind of memory on one node.
+//
+// Two levels. A section knows which of its pageblocks are wholly free; runs of a pageblock and more are
+// taken there, lowest section first. A pageblock that is partly used stands on one of the zone's lists:
+// by the order of its largest free block, and within that by fullness.
+//
+//   lists   order 0: [fullest] [ ] [ ] [emptiest]
+//           order 1: [fullest] [ ] [ ] [emptiest]
+//           ...
+//
+// A request of order k takes the first list at or after order k, found in one bit scan of `occupied`: the
+// pageblock whose largest free block is the smallest that does, and of those the fullest. (The rule is that
+// of tcmalloc's huge page filler: "Beyond malloc efficiency to fleet efficiency", OSDI 2021.) Live memory stays dense, and the
+// emptiest pageblocks of the youngest sections drain by themselves.
+//
+// One lock. Allocation and free are a bit scan and a mask operation each; no list is walked.
+
+import CShims
+
+package struct Zone: BitwiseCopyable {
+  package var lockWord: UInt
+  package var platform: Platform
+  package var geometry: Geometry
+
+  /// Sections in order of number.
+  package var firstSection: UInt
+  package var lastSection: UInt
+  /// No section before this one has a free pageblock.
+  package var firstFreeSection: UInt
+
+  /// Bit l: list l has a pageblock.
+  package var occupied: UInt64
+  package var heads: InlineArray<40, UInt>
+
+  /// Pageblocks with dirty pages, the longest dirty first.
+  package var purgeHead: UInt
+  package var purgeTail: UInt
+
+  // Counters in pages.
+  package var presentPages: UInt
+  /// Pages that the allocator has to give: present without the memmap.
+  package var managedPages: UInt
+  package var usedPages: UInt
+  /// Free pages that may be resident.
+  package var dirtyPages: UInt
+  /// Pages returned to the system since the start.
+  package var returnedPages: UInt
+  /// Calls that returned them.
+  package var returnCalls: UInt
+
+  package static var listsPerOrder: UInt { 4 }
+}
+
+package typealias ZoneRef = Ref<Zone>
+
+extension Ref where Pointee == Zone {
+  package var lock: Lock { Lock(address, .zone) }
+
+  /// Sets up a zone in zero-filled memory.
+  package func initialise(geometry: Geometry, platform: Platform) {
+    it.geometry = geometry
+    it.platform = platform
+  }
+
+  package var freePages: UInt { it.managedPages &- it.usedPages }
+
+  /// Pages of a pageblock.
+  @inline(__always) package var blockPages: UInt { it.geometry.pageblockPages }
+
+  package func address(of block: PageblockRef) -> UInt {
+    SectionRef(block.it.section).it.base &+ UInt(block.it.index) &<< it.geometry.pageblockShift
+  }
+
+  // MARK: Where a pageblock stands
+
+  /// Puts `block` where its content belongs. Call it after every change; costs one scan of its mask.
+  package func settle(_ block: PageblockRef) {
+    let isolated = block.has(Pageblock.isolated)
+    countFree(block, !isolated && block.it.usedPages == 0)
+    var list: UInt8 = 0
+    if !isolated, block.it.usedPages != 0, let order = block.it.used.largestFreeOrder {
+      let free = blockPages &- UInt(block.it.usedPages)
+      let fullness = ((free &- 1) &* Zone.listsPerOrder) &>> it.geometry.pageblockOrder
+      list = UInt8(truncatingIfNeeded: order &* Zone.listsPerOrder &+ fullness &+ 1)
+    }
+    if list != block.it.list {
+      if block.it.list != 0 { unlink(block) }
+      if list != 0 { link(block, list) }
+    }
+  }
+
+  /// Tells the section whether `block` is one of its free pageblocks.
+  private func countFree(_ block: PageblockRef, _ free: Bool) {
+    guard free == block.has(Pageblock.countedBusy) else { return }
+    let section = SectionRef(block.it.section)
+    if free {
+      block.clear(Pageblock.countedBusy)
+      section.it.busy.remove(UInt(block.it.index), count: 1)
+      section.it.freeBlocks &+= 1
+      let first = it.firstFreeSection
+      if first == 0 || SectionRef(first).it.number > section.it.number {
+        it.firstFreeSection = section.address
+      }
+    } else {
+      block.set(Pageblock.countedBusy)
+      section.it.busy.insert(UInt(block.it.index), count: 1)
+      section.it.freeBlocks &-= 1
+    }
+  }
+
+  private func link(_ block: PageblockRef, _ list: UInt8) {
+    let place = Int(list &- 1)
+    let head = it.heads[place]
+    block.it.list = list
+    // Lower sections to the front: of equals, the one that should stay in use.
+    if head != 0, isBefore(Ref<Pageblock>(head), block) {
+      let first = Ref<Pageblock>(head)
+      block.it.previous = head
+      block.it.next = first.it.next
+      if first.it.next != 0 { Ref<Pageblock>(first.it.next).it.previous = block.address }
+      first.it.next = block.address
+    } else {
+      block.it.previous = 0
+      block.it.next = head
+      if head != 0 { Ref<Pageblock>(head).it.previous = block.address }
+      it.heads[place] = block.address
+    }
+    it.occupied |= 1 &<< UInt64(truncatingIfNeeded: place)
+  }
+
+  private func unlink(_ block: PageblockRef) {
+    let place = Int(block.it.list &- 1)
+    if block.it.next != 0 { Ref<Pageblock>(block.it.next).it.previous = block.it.previous }
+    if block.it.previous != 0 {
+      Ref<Pageblock>(block.it.previous).it.next = block.it.next
+    } else {
+      it.heads[place] = block.it.next
+      if block.it.next == 0 { it.occupied &= ~(1 &<< UInt64(truncatingIfNeeded: place)) }
+    }
+    block.it.list = 0
+  }
+
+  private func isBefore(_ a: PageblockRef, _ b: PageblockRef) -> Bool {
+    let first = SectionRef(a.it.section).it.number
+    let second = SectionRef(b.it.section).it.number
+    return first != second ? first < second : a.it.index < b.it.index
+  }
+
+  /// Calls `body` with each pageblock that the run touches and the pages of it: block, first page, count.
+  @inline(__always)
+  package func forEachBlock(
+    _ section: SectionRef, _ address: UInt, _ pages: UInt, _ body: (PageblockRef, UInt, UInt) -> Void
+  ) {
+    var page = (address &- section.it.base) &>> Page.shift
+    var left = pages
+    while left > 0 {
+      let index = page &>> it.geometry.pageblockOrder
+      let first = page & (blockPages &- 1)
+      let room = blockPages &- first
+      let count = left < room ? left : room
+      body(section.block(index), first, count)
+      page = page &+ count
+      left = left &- count
+    }
+  }
+}

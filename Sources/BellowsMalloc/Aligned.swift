@@ -1,0 +1,56 @@
+// The aligned allocators. Alignment is a power of two without an upper bound; blocks aligned to 128 MiB and
+// more are mappings of their own.
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+/// A block at a multiple of `alignment`, a power of two; 0, with errno as it was, where there is none.
+@inline(never)
+func allocateAligned(_ alignment: UInt, _ bytes: UInt) -> UInt {
+  guard isPossible(bytes), isPossible(alignment) else { return 0 }
+  guard let own = Process.threadHeap() else {
+    return Process.status == .steppedAside ? bellows_glibc_allocate(bytes, alignment) : 0
+  }
+  return Process.heap.allocate(own, bytes: bytes, alignment: alignment)
+}
+
+/// posix_memalign: EINVAL unless `alignment` is a power of two and a multiple of 8. errno is left alone.
+@c(bw_posix_memalign)
+func posixMemalign(_ result: UInt, _ alignment: UInt, _ bytes: UInt) -> Int32 {
+  guard alignment.isPowerOfTwo, alignment >= 8 else { return invalidArgument }
+  let block = allocateAligned(alignment, bytes)
+  guard block != 0 else { return outOfMemory }
+  Ref<UInt>(result).it = block
+  return 0
+}
+
+/// aligned_alloc (C23): errno EINVAL unless `alignment` is a power of two. `bytes` need not be a multiple.
+@c(bw_aligned_alloc)
+func alignedAlloc(_ alignment: UInt, _ bytes: UInt) -> UInt {
+  guard alignment.isPowerOfTwo else {
+    bellows_set_errno(invalidArgument)
+    return 0
+  }
+  return orOutOfMemory(allocateAligned(alignment, bytes))
+}
+
+/// memalign: as glibc's, an alignment that is no power of two is rounded up to one.
+@c(bw_memalign)
+func memalign(_ alignment: UInt, _ bytes: UInt) -> UInt {
+  guard alignment <= 1 &<< 62 else {
+    bellows_set_errno(invalidArgument)
+    return 0
+  }
+  return orOutOfMemory(allocateAligned(1 &<< alignment.ceilingLog2, bytes))
+}
+
+@c(bw_valloc)
+func valloc(_ bytes: UInt) -> UInt { orOutOfMemory(allocateAligned(Page.bytes, bytes)) }
+
+/// pvalloc: whole pages at a page boundary, at least one.
+@c(bw_pvalloc)
+func pvalloc(_ bytes: UInt) -> UInt {
+  guard isPossible(bytes) else { return orOutOfMemory(0) }
+  return orOutOfMemory(allocateAligned(Page.bytes, max(bytes, 1).rounded(upTo: Page.bytes)))
+}

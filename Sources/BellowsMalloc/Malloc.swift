@@ -1,0 +1,187 @@
+// malloc, free, calloc, realloc: the hit paths inlined, the misses as tail calls.
+//
+// Addresses are UInt here, not optional pointers: the calling convention is the same, and a miss stays a
+// plain jump.
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+let outOfMemory: Int32 = 12
+let invalidArgument: Int32 = 22
+
+/// `block`, with errno set if it is 0.
+@inline(__always)
+func orOutOfMemory(_ block: UInt) -> UInt {
+  if _slowPath(block == 0) { bellows_set_errno(outOfMemory) }
+  return block
+}
+
+/// The largest size that a C object may have: PTRDIFF_MAX.
+@inline(__always)
+func isPossible(_ bytes: UInt) -> Bool { bytes <= UInt(bitPattern: Int.max) }
+
+// MARK: malloc
+
+@c(bw_malloc)
+func malloc(_ bytes: UInt) -> UInt {
+  let block = HitPath.allocate(bellows_thread_hot(), bytes: bytes)
+  if _slowPath(block == 0) { return mallocMiss(bytes) }
+  return block
+}
+
+@inline(never)
+func mallocMiss(_ bytes: UInt) -> UInt {
+  guard isPossible(bytes) else { return orOutOfMemory(0) }
+  guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
+  return orOutOfMemory(Process.heap.allocate(own, bytes: bytes))
+}
+
+/// There is no heap: glibc's serves, if that is why.
+@inline(never)
+func steppedAside(_ bytes: UInt, alignment: UInt) -> UInt {
+  guard Process.status == .steppedAside else { return orOutOfMemory(0) }
+  return bellows_glibc_allocate(bytes, alignment)
+}
+
+@c(bw_calloc)
+func calloc(_ count: UInt, _ size: UInt) -> UInt {
+  let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
+  guard !overflow, isPossible(bytes) else { return orOutOfMemory(0) }
+  let block = HitPath.allocate(bellows_thread_hot(), bytes: bytes)
+  if _slowPath(block == 0) { return callocMiss(bytes) }
+  bellows_zero(block, bytes)
+  return block
+}
+
+@inline(never)
+func callocMiss(_ bytes: UInt) -> UInt {
+  guard let own = Process.threadHeap() else {
+    let block = steppedAside(bytes, alignment: 16)
+    if block != 0 { bellows_zero(block, bytes) }
+    return block
+  }
+  return orOutOfMemory(Process.heap.allocateZeroed(own, bytes: bytes))
+}
+
+// MARK: free
+
+@c(bw_free)
+func free(_ block: UInt) {
+  switch freeHit(block) {
+  case .done: return
+  case .miss: freeMiss(block)
+  case .other(let word): freeTail(block, word)
+  case .countedDown(let shard): freeCountedDown(shard)
+  }
+}
+
+/// The granule is not the first of a shard of mine: perhaps a later one.
+@inline(never)
+func freeTail(_ block: UInt, _ word: GranuleWord) {
+  switch HitPath.free(bellows_thread_hot(), block, word: word) {
+  case .done: return
+  case .countedDown(let shard): freeCountedDown(shard)
+  default: freeMiss(block)
+  }
+}
+
+@inline(__always)
+func freeHit(_ block: UInt) -> FreeOutcome {
+  HitPath.free(
+    bellows_thread_hot(), block, table: bellows_hot_table(), limit: bellows_hot_limit(), origin: 0,
+    sectionShift: 27)
+}
+
+@inline(never)
+func freeMiss(_ block: UInt) {
+  guard block != 0 else { return }
+  if Process.isReady, Process.heap.knows(block) {
+    Process.heap.free(block, Process.ownHeap)
+  } else {
+    freeForeign(block)
+  }
+}
+
+@inline(never)
+func freeCountedDown(_ shard: ShardRef) {
+  Process.heap.countedDown(shard, ThreadHeapRef(bellows_thread_mine()))
+}
+
+/// A block that no section and no huge mapping of ours holds: glibc's, or an error.
+@inline(never)
+func freeForeign(_ block: UInt) {
+  let error = bellows_errno()
+  guard Process.status == .steppedAside || bellows_glibc_owns(block) else {
+    fail("free", block, "not allocated by Bellows: no section is at this address")
+  }
+  bellows_glibc_free(block)
+  bellows_set_errno(error)
+}
+
+/// free_sized and sized delete: the size is looked at where the hit paths are switched off.
+@c(bw_free_sized)
+func freeSized(_ block: UInt, _ bytes: UInt) {
+  switch freeHit(block) {
+  case .done: return
+  case .miss: freeSizedMiss(block, bytes)
+  case .other: freeSizedMiss(block, bytes)
+  case .countedDown(let shard): freeCountedDown(shard)
+  }
+}
+
+@inline(never)
+func freeSizedMiss(_ block: UInt, _ bytes: UInt) { freeMiss(block, bytes: bytes, alignment: 16) }
+
+@c(bw_free_aligned_sized)
+func freeAlignedSized(_ block: UInt, _ alignment: UInt, _ bytes: UInt) {
+  freeMiss(block, bytes: bytes, alignment: alignment)
+}
+
+@c(bw_delete_aligned_sized)
+func deleteAlignedSized(_ block: UInt, _ bytes: UInt, _ alignment: UInt) {
+  freeMiss(block, bytes: bytes, alignment: alignment)
+}
+
+private func freeMiss(_ block: UInt, bytes: UInt, alignment: UInt) {
+  if block != 0, Process.isReady, Process.heap.it.isChecking, Process.heap.knows(block) {
+    Process.heap.checkSize(block, bytes: bytes, alignment: alignment, "free_sized")
+  }
+  free(block)
+}
+
+// MARK: realloc
+
+@c(bw_realloc)
+func realloc(_ block: UInt, _ bytes: UInt) -> UInt {
+  if block == 0 { return malloc(bytes) }
+  if bytes == 0 {
+    free(block)
+    return 0
+  }
+  guard isPossible(bytes) else { return orOutOfMemory(0) }
+  guard Process.isReady, Process.heap.knows(block) else { return reallocForeign(block, bytes) }
+  guard let own = Process.threadHeap() else { return orOutOfMemory(0) }
+  return orOutOfMemory(Process.heap.reallocate(own, block, bytes: bytes))
+}
+
+@c(bw_reallocarray)
+func reallocarray(_ block: UInt, _ count: UInt, _ size: UInt) -> UInt {
+  let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
+  guard !overflow else { return orOutOfMemory(0) }
+  return realloc(block, bytes)
+}
+
+/// A block of glibc's heap becomes one of ours.
+@inline(never)
+private func reallocForeign(_ block: UInt, _ bytes: UInt) -> UInt {
+  if Process.status == .steppedAside { return bellows_glibc_reallocate(block, bytes) }
+  guard bellows_glibc_owns(block) else {
+    fail("realloc", block, "not allocated by Bellows: no section is at this address")
+  }
+  let target = malloc(bytes)
+  guard target != 0 else { return 0 }
+  bellows_copy(target, block, min(bytes, bellows_glibc_usable_size(block)))
+  bellows_glibc_free(block)
+  return target
+}

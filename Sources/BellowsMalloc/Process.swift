@@ -1,0 +1,113 @@
+// The process heap: one arena, one zone, one heap, in static storage. This file is the only one that knows
+// where they are; everything else is handed them.
+//
+// Set-up happens at the first miss, which is the first malloc: it comes from the dynamic loader, before any
+// constructor, so set-up allocates nothing and needs nothing but system calls.
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+enum Process {
+  /// Whether the process heap is there.
+  enum Status: UInt {
+    case untouched, settingUp, ready
+    /// This system is not one that Bellows runs on: glibc's malloc serves.
+    case steppedAside
+  }
+
+  private static var state: UInt { bellows_process_state() }
+  static var arena: ArenaRef { ArenaRef(state) }
+  static var zone: ZoneRef { ZoneRef(state &+ 1024) }
+  static var heap: HeapRef { HeapRef(state &+ 4096) }
+  static var settings: Ref<Settings> { Ref<Settings>(state &+ 12288) }
+  private static var statusWord: UInt { state &+ 16320 }
+
+  static var status: Status { Status(rawValue: bellows_load_acquire(statusWord)) ?? .untouched }
+
+  @inline(__always)
+  static var isReady: Bool { bellows_load_acquire(statusWord) == Status.ready.rawValue }
+
+  /// Sets the process heap up unless that has been done; false where this system has no memory for it or
+  /// it steps aside.
+  @inline(never)
+  static func start() -> Bool {
+    while true {
+      switch status {
+      case .ready: return true
+      case .steppedAside: return false
+      case .settingUp: bellows_pause()
+      case .untouched:
+        if bellows_compare_exchange(statusWord, Status.untouched.rawValue, Status.settingUp.rawValue) {
+          bellows_store_release(statusWord, setUp().rawValue)
+        }
+      }
+      if status == .untouched { return false }
+    }
+  }
+
+  private static func setUp() -> Status {
+    settings.it.read()
+    if bellows_page_size() != Page.bytes || settings.it.isOff {
+      if !settings.it.isOff { announceStepAside() }
+      return .steppedAside
+    }
+    guard arena.initialise(geometry: .standard, platform: .system, zone: zone, capacity: 0) else {
+      return .untouched
+    }
+    heap.initialise(arena: arena, isChecking: settings.it.isChecking)
+    _ = bellows_thread_watch_start()
+    bellows_hot_set(arena.it.table.base, arena.it.table.limit)
+    return .ready
+  }
+
+  private static func announceStepAside() {
+    var line = Line()
+    line.append("bellows: pages of this system are not 4 KiB; the system's malloc serves instead")
+    line.write()
+  }
+
+  // MARK: The calling thread
+
+  /// The calling thread's heap, made if it has none; nil where there is no memory or Bellows has stepped
+  /// aside.
+  static func threadHeap() -> ThreadHeapRef? {
+    let mine = bellows_thread_mine()
+    if _fastPath(mine != 0) { return ThreadHeapRef(mine) }
+    guard start(), let made = heap.attachThread() else { return nil }
+    // The thread's words first: pthread_setspecific may allocate.
+    bellows_thread_set(heap.it.isChecking ? bellows_empty_heap() : made.address, made.address)
+    bellows_thread_watch(made.address)
+    return made
+  }
+
+  /// The calling thread's heap, or nil if it has none.
+  static var ownHeap: ThreadHeapRef? {
+    let mine = bellows_thread_mine()
+    return mine == 0 ? nil : ThreadHeapRef(mine)
+  }
+}
+
+/// The thread ends: whatever it frees from now on is freed for others.
+@c(bellows_thread_ended)
+func threadEnded(_ heap: UInt) {
+  guard bellows_thread_mine() == heap else { return }
+  bellows_thread_set(bellows_empty_heap(), 0)
+  Process.heap.detachThread(ThreadHeapRef(heap))
+}
+
+/// The .so is loaded and the environment is there.
+@c(bellows_started)
+func started() {
+  guard Process.start() else { return }
+  Process.settings.it.report()
+}
+
+@c(bellows_fork_prepare)
+func forkPrepare() { if Process.isReady { Process.heap.lockForFork() } }
+
+@c(bellows_fork_parent)
+func forkParent() { if Process.isReady { Process.heap.unlockAfterFork() } }
+
+@c(bellows_fork_child)
+func forkChild() { if Process.isReady { Process.heap.adoptAfterFork(Process.ownHeap) } }
