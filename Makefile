@@ -12,9 +12,8 @@ DESTDIR ?=
 export PATH := $(PATH):/opt/swift/usr/bin
 
 library := .build/release/libbellows-malloc.so
-tool := .build/release/bellows
-version = $(shell sed -n 's/.*current = "\(.*\)".*/\1/p' Sources/Bellows/Bellows.swift)
-to = $(DESTDIR)$(PREFIX)
+# The tool carries Swift's libraries in itself, so that it runs where no toolchain is.
+standalone := --static-swift-stdlib
 
 .PHONY: help build programs run test bench soak lint docs install uninstall clean
 
@@ -25,7 +24,7 @@ help: ## This list
 build: ## The library libbellows-malloc.so and the tool bellows, both for release
 	@Scripts/setup build
 	swift build -c release --product bellows-malloc
-	swift build -c release --product bellows
+	swift build -c release --product bellows $(standalone)
 
 programs: ## The C programs of the tests
 	@if [ -f Tests/Programs/Makefile ]; then $(MAKE) -C Tests/Programs; fi
@@ -56,6 +55,7 @@ docs: ## The documentation as a web site in .build/docs
 	@Scripts/make-docs .build/docs
 
 install: build ## Library, header, pkg-config file, tool, man pages, completions into PREFIX
+	swift build -c release --product generate-manual $(standalone)
 	@Scripts/install "$(DESTDIR)" "$(PREFIX)"
 
 uninstall: ## What install put there
