@@ -48,9 +48,15 @@ enum Lab {
     return path
   }
 
+  /// Everything that the tests write is in here, and goes when the test process ends.
+  static let scratch: URL = {
+    atexit { try? FileManager.default.removeItem(at: Lab.scratch) }
+    return FileManager.default.temporaryDirectory
+      .appending(path: "bellows-programs-\(ProcessInfo.processInfo.processIdentifier)")
+  }()
+
   static func makeFolder(_ name: String) throws -> URL {
-    let folder = FileManager.default.temporaryDirectory
-      .appending(path: "bellows-programs-\(ProcessInfo.processInfo.processIdentifier)/\(name)")
+    let folder = scratch.appending(path: name)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     return folder
   }
