@@ -92,5 +92,6 @@ let package = Package(
       ],
       exclude: ["Fixtures", "Golden"], swiftSettings: strict),
     .testTarget(name: "BellowsMallocTests", exclude: ["exports.txt"], swiftSettings: strict),
+    .testTarget(name: "BellowsProgramTests", exclude: ["Fixtures"], swiftSettings: strict),
   ]
 )
