@@ -44,7 +44,7 @@ class Canvas:
         for index, name in enumerate(series):
             self.mark(x, y - 4, COLOURS[index % len(COLOURS)], name == subject)
             self.text(x + 10, y, name, "text strong" if name == subject else "text")
-            x += 24 + 7.2 * len(name)
+            x += 24 + 8 * len(name)
 
     def svg(self):
         return (
@@ -54,7 +54,7 @@ class Canvas:
         )
 
 
-def dots(title, rows, series, subject, reach=(0.5, 8)):
+def dots(title, rows, series, subject, reach=(0.4, 8)):
     """One row per workload, one mark per allocator; `rows` is [(name, {series: ratio})]. Beyond the reach a mark
     stands at the edge with its figure."""
     left, right, top, step, width = 190, 60, 86, 20, 900
@@ -69,7 +69,7 @@ def dots(title, rows, series, subject, reach=(0.5, 8)):
     bottom = top + step * len(rows)
     for index in range(0, len(rows), 2):
         canvas.box(0, top + step * index, width, step, "band")
-    for tick in (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8):
+    for tick in (0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8):
         canvas.line(across(tick), top, across(tick), bottom, "axis" if tick == 1 else "grid")
         canvas.text(across(tick), top - 6, f"{tick:g}", "soft", "middle")
     for index, (name, values) in enumerate(rows):
