@@ -39,8 +39,8 @@ WORKLOADS = [
     Workload("lifetimes 100k", "replace", 2 * M, ("100000", "8", "8192", "octaves")),
     Workload("fifo 32", "batch", 16 * M, ("fifo", "32")),
     Workload("lifo 32", "batch", 16 * M, ("lifo", "32")),
-    Workload("fifo 256", "batch", 10 * M, ("fifo", "256")),
-    Workload("lifo 256", "batch", 10 * M, ("lifo", "256")),
+    Workload("fifo 256", "batch", 6 * M, ("fifo", "256")),
+    Workload("lifo 256", "batch", 6 * M, ("lifo", "256")),
     Workload("handoff", "handoff", 4 * M),
     Workload("thread churn", "churn", 2 * M),
     Workload("server 2", "server", 6 * M, ("2",)),
@@ -50,8 +50,8 @@ WORKLOADS = [
     *(
         Workload(f"{name} {kind}", "large", count, (str(size), kind), large=True)
         for kind, counts in (
-            ("untouched", (6 * M, 3 * M, M, 200_000, 200_000)),
-            ("touched", (3 * M, 300_000, 20_000, 1000, 150)),
+            ("untouched", (6 * M, 3 * M, 2 * M, 2 * M, 200_000)),
+            ("touched", (3 * M, 600_000, 100_000, 8000, 150)),
         )
         for name, size, count in zip(
             ("40 KB", "200 KB", "1 MB", "5 MB", "20 MB"), (40_000, 200_000, 1_000_000, 5_000_000, 20_000_000), counts

@@ -16,7 +16,7 @@ class Sample:
     wall: float  # seconds
     rss: float  # MiB at the peak
     faults: float
-    ns: float  # nanoseconds an operation
+    ns: float  # nanoseconds of CPU an operation, without start and end
     disturbed: bool  # others used a tenth of the cores meanwhile
 
 
@@ -40,20 +40,22 @@ def once(command, library, folder, warm_mib=0, environment=()):
     status, wall, user, system, peak, faults, others = map(int, fields)
     if status != 0:
         return f"status {status}: {process.stderr.strip()[-200:]}"
-    match = re.search(r"ns_per_op ([\d.]+)", process.stdout)
+    match = re.search(r"cpu_ns_per_op ([\d.]+)", process.stdout)
     return Sample(
         cpu=(user + system) / 1e6,
         wall=wall / 1e9,
         rss=peak / 1024,
         faults=faults,
-        ns=float(match[1]) if match else float(wall),
+        ns=float(match[1]) if match else (user + system) * 1e3,
         disturbed=others > max(30, 0.1 * CORES * wall / 1e6),
     )
 
 
-def interleaved(workloads, allocators, runs, scale, folder, retries=1):
+def interleaved(workloads, allocators, runs, scale, folder):
     """Samples by workload and allocator. Every round runs each workload under each allocator once, in an order
-    that rotates; an uncounted first round finds out what cannot run, and how much memory is to be warmed."""
+    that rotates; an uncounted first round finds out what cannot run, and how much memory is to be warmed.
+    A disturbed run is repeated once, while no more than a tenth of all are: on a busy machine it does not help."""
+    repeats = len(workloads) * len(allocators) * runs // 10
     samples = {w.name: {a: [] for a in allocators} for w in workloads}
     failures = {}
     warm = {w.name: 64 for w in workloads}
@@ -64,11 +66,11 @@ def interleaved(workloads, allocators, runs, scale, folder, retries=1):
             for name in names[start:] + names[:start]:
                 if (workload.name, name) in failures:
                     continue
-                command = workload.command(scale, folder)
-                for _ in range(1 + retries):
-                    sample = once(command, allocators[name], folder, warm[workload.name], workload.environment)
-                    if isinstance(sample, str) or not sample.disturbed or turn == 0:
-                        break
+                run = [workload.command(scale, folder), allocators[name], folder, warm[workload.name]]
+                sample = once(*run, workload.environment)
+                if isinstance(sample, Sample) and sample.disturbed and turn > 0 and repeats > 0:
+                    repeats -= 1
+                    sample = once(*run, workload.environment)
                 if isinstance(sample, str):
                     failures[workload.name, name] = sample
                     print(f"\nFAILED {workload.name} under {name}: {sample}", file=sys.stderr)

@@ -10,7 +10,7 @@ int main(int argc, char **argv) {
   uint64_t ops = argument(argc, argv, 1);
   Random random = random_seeded(6);
   draw_sizes(sizes, &random, 64, 4096, true);
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     uint32_t slot = random_below(&random, TABLE);
     size_t alignment = alignments[i % 8];
@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
     table[slot] = block;
     *table[slot] = (char)i;
   }
-  uint64_t taken = now_ns() - start;
+  Stopwatch taken = elapsed(start);
   for (int i = 0; i < TABLE; i++) free(table[i]);
   report(ops, taken);
 }

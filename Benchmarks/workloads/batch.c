@@ -8,7 +8,7 @@ int main(int argc, char **argv) {
   uint64_t rounds = argument(argc, argv, 1) / BATCH + 1;
   bool oldest_first = argument_is(argc, argv, 2, "fifo");
   size_t size = argument(argc, argv, 3);
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t round = 0; round < rounds; round++) {
     for (int i = 0; i < BATCH; i++) {
       blocks[i] = must(malloc(size));
@@ -19,5 +19,5 @@ int main(int argc, char **argv) {
     else
       for (int i = BATCH; i-- > 0;) free(blocks[i]);
   }
-  report(rounds * BATCH, now_ns() - start);
+  report(rounds * BATCH, elapsed(start));
 }

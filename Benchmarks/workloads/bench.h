@@ -63,8 +63,27 @@ static inline bool argument_is(int argc, char **argv, int index, const char *wor
   return strcmp(argv[index], word) == 0;
 }
 
-static inline void report(uint64_t ops, uint64_t ns) {
-  printf("ops %llu ns_per_op %.2f\n", (unsigned long long)ops, (double)ns / (double)ops);
+/// Time on the wall and of all threads on the cores. On a busy machine only the second is the program's own.
+typedef struct {
+  uint64_t wall, cpu;
+} Stopwatch;
+
+static inline Stopwatch stopwatch(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (Stopwatch){now_ns(), (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec};
+}
+
+static inline Stopwatch elapsed(Stopwatch start) {
+  Stopwatch now = stopwatch();
+  return (Stopwatch){now.wall - start.wall, now.cpu - start.cpu};
+}
+
+static inline void report(uint64_t ops, Stopwatch taken) {
+  double each = (double)ops;
+  printf(
+      "ops %llu ns_per_op %.2f cpu_ns_per_op %.2f\n", (unsigned long long)ops, (double)taken.wall / each,
+      (double)taken.cpu / each);
 }
 
 /// Sizes drawn beforehand; a power of two of them. With `octaves` every doubling is equally likely

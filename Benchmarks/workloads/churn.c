@@ -35,11 +35,11 @@ int main(int argc, char **argv) {
   uint64_t threads = argument(argc, argv, 1) / BLOCKS + ALIVE;
   for (int i = 0; i < SHELVES; i++) pthread_mutex_init(&locks[i], NULL);
   pthread_t alive[ALIVE];
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < threads; i++) {
     if (i >= ALIVE) pthread_join(alive[i % ALIVE], NULL);
     if (pthread_create(&alive[i % ALIVE], NULL, live, (void *)(uintptr_t)i) != 0) return 1;
   }
   for (int i = 0; i < ALIVE; i++) pthread_join(alive[i], NULL);
-  report(threads * BLOCKS, now_ns() - start);
+  report(threads * BLOCKS, elapsed(start));
 }

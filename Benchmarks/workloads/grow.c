@@ -3,7 +3,6 @@
 // together replace random blocks OPS times, each in a table of SLOTS blocks of CLASSES different sizes; every
 // sixteenth block goes to another thread. The figure is CPU time, which threads beyond the cores do not stretch.
 #include <pthread.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -49,13 +48,6 @@ static void *work(void *number) {
   return NULL;
 }
 
-static uint64_t cpu_ns(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000U +
-         (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000U;
-}
-
 int main(int argc, char **argv) {
   uint64_t threads = argument(argc, argv, 2), live = argument(argc, argv, 3) << 20;
   uint64_t spans = argument(argc, argv, 4);
@@ -77,10 +69,10 @@ int main(int argc, char **argv) {
     if (pthread_create(&thread, NULL, work, (void *)(uintptr_t)i) != 0) return 1;
   // Waiting by sleep, not by join: what waits on a futex here is the allocator.
   while (atomic_load(&ready) < threads) usleep(500);
-  uint64_t start = cpu_ns();
+  Stopwatch start = stopwatch();
   atomic_store(&go, true);
   while (atomic_load(&done) < threads) usleep(2000);
-  report(ops_each * threads, cpu_ns() - start);
+  report(ops_each * threads, elapsed(start));
   fflush(stdout);
   _exit(0);
 }

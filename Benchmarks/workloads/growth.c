@@ -50,7 +50,7 @@ static uint64_t grow_buffer(uint64_t ops) {
 int main(int argc, char **argv) {
   uint64_t ops = argument(argc, argv, 1);
   bool vectors = argument_is(argc, argv, 2, "vectors");
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   uint64_t done = vectors ? grow_vectors(ops) : grow_buffer(ops);
-  report(done, now_ns() - start);
+  report(done, elapsed(start));
 }

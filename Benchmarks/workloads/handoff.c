@@ -35,7 +35,7 @@ int main(int argc, char **argv) {
   Random random = random_seeded(4);
   draw_sizes(sizes, &random, 16, 1024, true);
 
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   pthread_t consumer;
   if (pthread_create(&consumer, NULL, consume, NULL) != 0) return 1;
   for (uint64_t t = 0; t < trays; t++) {
@@ -49,5 +49,5 @@ int main(int argc, char **argv) {
     sem_post(&full);
   }
   pthread_join(consumer, NULL);
-  report(trays * TRAY, now_ns() - start);
+  report(trays * TRAY, elapsed(start));
 }

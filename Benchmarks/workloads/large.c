@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
   if (mixed) draw_sizes(sizes, &random, 32 << 10, 20 << 20, true);
   size_t size = argument(argc, argv, 2);
 
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     if (mixed) {
       uint32_t slot = random_below(&random, TABLE);
@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
       free(take(size, touched));
     }
   }
-  uint64_t taken = now_ns() - start;
+  Stopwatch taken = elapsed(start);
   for (int i = 0; i < TABLE; i++) free(table[i]);
   report(ops, taken);
 }

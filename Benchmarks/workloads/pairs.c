@@ -4,12 +4,12 @@
 int main(int argc, char **argv) {
   uint64_t ops = argument(argc, argv, 1);
   size_t size = argument(argc, argv, 2);
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     char *block = must(malloc(size));
     *block = (char)i;
     keep(block);
     free(block);
   }
-  report(ops, now_ns() - start);
+  report(ops, elapsed(start));
 }

@@ -13,7 +13,7 @@ int main(int argc, char **argv) {
       argument_is(argc, argv, 5, "octaves"));
 
   char **table = must(calloc(live, sizeof *table));
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     uint32_t slot = random_below(&random, live);
     uint32_t size = sizes[i % SIZES];
@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     block[0] = block[size - 1] = (char)i;
     table[slot] = block;
   }
-  uint64_t taken = now_ns() - start;
+  Stopwatch taken = elapsed(start);
   for (uint32_t i = 0; i < live; i++) free(table[i]);
   free(table);
   report(ops, taken);

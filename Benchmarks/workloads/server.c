@@ -45,10 +45,10 @@ int main(int argc, char **argv) {
   Random random = random_seeded(7);
   draw_sizes(sizes, &random, 16, 2048, true);
 
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   pthread_t workers[MOST_THREADS];
   for (uint64_t i = 0; i < threads; i++)
     if (pthread_create(&workers[i], NULL, serve, (void *)(uintptr_t)i) != 0) return 1;
   for (uint64_t i = 0; i < threads; i++) pthread_join(workers[i], NULL);
-  report(requests * threads * per_request, now_ns() - start);
+  report(requests * threads * per_request, elapsed(start));
 }

@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
   uint64_t ops = argument(argc, argv, 1);
   Random random = random_seeded(11);
   Node *root = NULL;
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     // The number in digits, and a tail whose length depends on it.
     char key[40];
@@ -77,7 +77,7 @@ int main(int argc, char **argv) {
     else
       insert(&root, key, &random);
   }
-  uint64_t taken = now_ns() - start;
+  Stopwatch taken = elapsed(start);
   while (root != NULL) erase(&root);
   report(ops, taken);
 }

@@ -45,14 +45,14 @@ int main(int argc, char **argv) {
   Random random = random_seeded(5);
   char letters[256];
   for (int i = 0; i < 256; i++) letters[i] = (char)('a' + random_below(&random, 26));
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     uint64_t draw = random_next(&random);
     List *list = &lists[draw % LISTS];
     add(list, letters + (draw >> 32) % 192, 2 + (draw >> 20) % 40);
     if (list->length > LINE) drop(list);
   }
-  uint64_t taken = now_ns() - start;
+  Stopwatch taken = elapsed(start);
   for (int i = 0; i < LISTS; i++) drop(&lists[i]);
   report(ops, taken);
 }

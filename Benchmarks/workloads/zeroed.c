@@ -10,7 +10,7 @@ int main(int argc, char **argv) {
   uint64_t ops = argument(argc, argv, 1);
   Random random = random_seeded(9);
   draw_sizes(sizes, &random, (uint32_t)argument(argc, argv, 2), (uint32_t)argument(argc, argv, 3), true);
-  uint64_t start = now_ns();
+  Stopwatch start = stopwatch();
   for (uint64_t i = 0; i < ops; i++) {
     uint32_t slot = random_below(&random, TABLE), size = sizes[i % SIZES];
     free(table[slot]);
@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     block[0] = block[size / 2] = block[size - 1] = 1;
     table[slot] = block;
   }
-  uint64_t taken = now_ns() - start;
+  Stopwatch taken = elapsed(start);
   for (int i = 0; i < TABLE; i++) free(table[i]);
   report(ops, taken);
 }
