@@ -59,11 +59,21 @@ extension Ref where Pointee == Zone {
   private func purge(_ block: PageblockRef) -> UInt {
     guard block.it.dirtyPages != 0, !block.has(Pageblock.isolated) else { return 0 }
     let dirty = block.it.dirty
+    let isFree = block.it.usedPages == 0
     block.set(Pageblock.isolated)
     settle(block)
     lock.release()
 
     let start = address(of: block)
+    // Nothing is described in a free pageblock, so its part of the memmap is all zeros and can go as well: what
+    // was 2 GiB of blocks would otherwise leave 32 MiB of descriptors behind.
+    if isFree {
+      let section = SectionRef(block.it.section)
+      let bytes = blockPages &* Page.descriptorBytes
+      if bytes.isAligned(to: Page.bytes) {
+        it.platform.attempt(.discard, section.it.memmap &+ UInt(block.it.index) &* bytes, bytes)
+      }
+    }
     var gone = PageMask()
     var pages: UInt = 0
     var calls: UInt = 0
