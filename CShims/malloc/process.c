@@ -30,8 +30,8 @@ bool bellows_thread_watch_start(void) {
   return has_key;
 }
 
-void bellows_thread_watch(uintptr_t heap) {
-  if (has_key) pthread_setspecific(key, (void *)heap);
+bool bellows_thread_watch(uintptr_t heap) {
+  return has_key && pthread_setspecific(key, (void *)heap) == 0;
 }
 
 bool bellows_is_single_threaded(void) { return __libc_single_threaded; }

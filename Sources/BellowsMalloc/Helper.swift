@@ -4,7 +4,7 @@
 // something to return. It looks twice in a purge delay while there is, sleeps on a word while there is not,
 // and has every signal blocked.
 //
-//     none ──notice──► running ──nothing dirty──► parked
+//     none ──notice──► running ──nothing to do──► parked
 //                         ▲───────notice────────────┘
 
 import BellowsCoreEmbedded
@@ -14,7 +14,7 @@ import CShims
 enum Helper {
   private enum State: UInt32 { case none, running, parked }
 
-  private static var word: UInt { bellows_process_state() &+ 16256 }
+  private static var word: UInt { bellows_process_state() &+ 20352 }
   /// Less than this many free resident pages (1 MiB) are not worth a thread.
   private static var leastPages: UInt { 256 }
 
@@ -46,11 +46,22 @@ enum Helper {
   /// The thread's life.
   static func run() {
     let delay = max(settings.it.purgeDelay, 2)
+    bellows_barrier_start()
     while true {
       bellows_sleep_milliseconds(delay / 2)
-      Process.heap.purgeExpired(bellows_clock_milliseconds())
-      if Process.zone.it.dirtyPages == 0 { park() }
+      if !look() { park() }
     }
+  }
+
+  /// Returns what has been free for the purge delay, idle threads' shards included; false if nothing is left to
+  /// look at again.
+  private static func look() -> Bool {
+    let isBusy = Process.heap.trimIdleThreads { heap in
+      bellows_barrier()
+      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack)
+    }
+    Process.heap.purgeExpired(bellows_clock_milliseconds())
+    return isBusy || Process.zone.it.dirtyPages != 0
   }
 
   private static func park() {

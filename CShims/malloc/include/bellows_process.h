@@ -11,8 +11,8 @@ int bellows_errno(void);
 
 // ---- Threads ------------------------------------------------------------------------------------------
 
-// Makes bellows_thread_ended (Swift) run when the calling thread ends, with `heap`.
-void bellows_thread_watch(uintptr_t heap);
+// Makes bellows_thread_ended (Swift) run when the calling thread ends, with `heap`; false if it cannot.
+bool bellows_thread_watch(uintptr_t heap);
 // Makes the key for it. False: no key is left, and heaps of ended threads are not reused.
 bool bellows_thread_watch_start(void);
 void bellows_thread_ended(uintptr_t heap);
@@ -24,6 +24,12 @@ bool bellows_helper_start(void);
 void bellows_helper_main(void);
 // Whether the process never had a second thread.
 bool bellows_is_single_threaded(void);
+// Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call and was not interrupted
+// in a hit path (Heap+Seize.swift). Takes about 50 us.
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack);
+// Registers for bellows_barrier, which makes every running thread pass a memory barrier.
+void bellows_barrier_start(void);
+void bellows_barrier(void);
 void bellows_sleep_milliseconds(uint64_t milliseconds);
 
 // ---- Start and fork: called from C, defined in Swift -----------------------------------------------------

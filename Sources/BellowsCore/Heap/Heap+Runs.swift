@@ -18,15 +18,15 @@ extension Ref where Pointee == Heap {
       : address &+ Heap.slotsOffset &+ (bin.index &- RunBin.ownCount) &* 8
   }
 
-  /// The run in the slot for `bin`, made live again; 0 if there is none.
+  /// The run in the slot for `bin`, made live again; 0 if there is none. `granule` finds a block's descriptor.
   @inline(__always)
-  package func takeSlot(_ bin: RunBin, _ heap: ThreadHeapRef) -> UInt {
+  package func takeSlot(_ bin: RunBin, _ heap: ThreadHeapRef, _ granule: (UInt) -> UInt) -> UInt {
     let slot = slot(bin, heap)
     guard bellows_load(slot) != 0 else { return 0 }
     let block = bellows_exchange(slot, 0)
     guard block != 0 else { return 0 }
     if bin.index >= RunBin.ownCount { _ = bellows_fetch_add(sharedPages, 0 &- bin.pages) }
-    bellows_store(granule(of: block), GranuleWord.run(pages: bin.pages).bits)
+    bellows_store(granule(block), GranuleWord.run(pages: bin.pages).bits)
     return block
   }
 
@@ -59,7 +59,7 @@ extension Ref where Pointee == Heap {
   }
 
   private func emptySlot(_ bin: RunBin, _ heap: ThreadHeapRef) {
-    let block = takeSlot(bin, heap)
+    let block = takeSlot(bin, heap) { granule(of: $0) }
     guard block != 0 else { return }
     bellows_store(granule(of: block), GranuleWord.nothing.bits)
     it.arena.free(PageRun(address: block, pages: bin.pages, isZero: false))
@@ -86,7 +86,7 @@ extension Ref where Pointee == Heap {
     let step = max(alignment &>> Page.shift, Page.granulePages)
     if step == Page.granulePages, pages >= RunBin.leastPages, pages <= RunBin.mostPages {
       let bin = RunBin(pages: pages)
-      let block = takeSlot(bin, heap)
+      let block = takeSlot(bin, heap) { granule(of: $0) }
       pages = bin.pages
       if block != 0 { return PageRun(address: block, pages: pages, isZero: false) }
     }

@@ -9,9 +9,15 @@ extension Ref where Pointee == Heap {
   /// the registry lock and each heap's in turn.
   @discardableResult
   package func trim(_ own: ThreadHeapRef?, keep: UInt = 0) -> UInt {
-    if let own { dropEmptyShards(own) }
+    var returned: UInt = 0
+    if let own {
+      own.lock.acquire()
+      returned = trimShards(own)
+      own.lock.release()
+    }
+    returned = returned &+ perforateAbandoned(bellows_clock_milliseconds() &+ it.purgeDelay, limit: .max)
     emptyAllSlots()
-    return it.arena.it.zone.purge(dirtySince: .max, keep: keep)
+    return returned &+ it.arena.it.zone.purge(dirtySince: .max, keep: keep)
   }
 
   /// Gives the runs in all slots back to the zone.
@@ -52,19 +58,21 @@ extension Ref where Pointee == Heap {
     purgeExpired(now)
   }
 
-  /// Returns what has been free for the purge delay; answers the pages returned. Any thread, no lock held but a
-  /// thread heap's.
+  /// Returns what has been free for the purge delay, as far as it is not in a thread's own shards; answers the
+  /// pages returned. Any thread, no lock held but a thread heap's.
   @discardableResult
   package func purgeExpired(_ now: UInt64) -> UInt {
     emptyAllSlots()
-    return it.arena.it.zone.purge(dirtySince: now &- it.purgeDelay)
+    let holes = perforateAbandoned(now, limit: 64)
+    return holes &+ it.arena.it.zone.purge(dirtySince: now &- it.purgeDelay)
   }
 
-  /// Gives up the current shards of the calling thread that hold no live block, and the queued ones that
-  /// others emptied.
-  private func dropEmptyShards(_ heap: ThreadHeapRef) {
-    heap.lock.acquire()
-    defer { heap.lock.release() }
+  // MARK: The shards of a thread
+
+  /// Gives back the empty shards of a heap and the free pages of the others; answers the pages of the latter.
+  /// Under the heap's lock, by its own thread or with the thread stopped (Heap+Seize.swift).
+  func trimShards(_ heap: ThreadHeapRef) -> UInt {
+    var returned: UInt = 0
     for index in 0..<SizeClass.count {
       let place = Int(bitPattern: index)
       let current = heap.it.current[place]
@@ -76,7 +84,7 @@ extension Ref where Pointee == Heap {
           heap.it.current[place] = 0
           retire(shard)
         } else {
-          // Its blocks wait on `local`; the counts follow when they are taken.
+          returned = returned &+ punchHoles(shard)
           rebias(shard)
         }
       }
@@ -84,13 +92,26 @@ extension Ref where Pointee == Heap {
       while next != 0 {
         let shard = ShardRef(next)
         next = shard.it.next
-        if shard.remote.count != 0 {
+        guard shard.available != 0 || shard.remote.count != 0 else { continue }
+        shard.collectRemote()
+        let used = shard.used
+        if used == 0 {
           heap.dequeue(shard)
-          shard.collectRemote()
-          if shard.used == 0 { retire(shard) } else if !heap.place(shard) { giveUp(shard) }
+          retire(shard)
+          continue
+        }
+        returned = returned &+ punchHoles(shard)
+        if shard.it.state == .partial {
+          shard.setUsed(used, tellAfter: used)
+        } else if shard.available < shard.worthwhile {
+          shard.setUsed(used, tellAfter: min(shard.worthwhile &- shard.available, used))
+        } else {
+          heap.dequeue(shard)
+          if !heap.place(shard) { giveUp(shard) }
         }
       }
     }
+    return returned
   }
 
   /// Biases a current shard whose blocks are not all on the thread's list.

@@ -26,6 +26,8 @@ package struct Heap: BitwiseCopyable {
   /// does no harm.
   package var ticks: UInt
   package var lastTick: UInt
+  /// Pages of shards that were returned to the system. Atomic.
+  package var holePages: UInt
   package var idle: UInt
   package var heapCount: UInt
   package var arena: ArenaRef
@@ -39,6 +41,7 @@ package struct Heap: BitwiseCopyable {
   package static var heapsOffset: UInt { 16 }
   package static var ticksOffset: UInt { 24 }
   package static var lastTickOffset: UInt { 32 }
+  package static var holePagesOffset: UInt { 40 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
   /// Pages of the runs in the shared slots; the slots behind it (Heap+Runs.swift).
@@ -49,7 +52,7 @@ package struct Heap: BitwiseCopyable {
   /// Where the abandoned lists start.
   package static var listsOffset: UInt { 1024 }
   /// Bytes of a heap's record.
-  package static var bytes: UInt { listsOffset &+ SizeClass.count &* AbandonedList.stride }
+  package static var bytes: UInt { listsOffset &+ SizeClass.count &* 2 &* AbandonedList.stride }
   /// Blocks above this many bytes are mappings of their own (64 MiB).
   package static var hugeBytes: UInt { 64 &<< 20 }
 }
@@ -59,8 +62,23 @@ package typealias HeapRef = Ref<Heap>
 extension Ref where Pointee == Heap {
   package var registry: Lock { Lock(address, .registry) }
 
+  /// The abandoned shards of a class, as they came.
   package func abandoned(_ sizeClass: SizeClass) -> AbandonedListRef {
-    AbandonedListRef(address &+ Heap.listsOffset &+ sizeClass.index &* AbandonedList.stride)
+    AbandonedListRef(address &+ Heap.listsOffset &+ sizeClass.index &* 2 &* AbandonedList.stride)
+  }
+
+  /// The abandoned shards of a class that the purge went over.
+  package func perforated(_ sizeClass: SizeClass) -> AbandonedListRef {
+    AbandonedListRef(abandoned(sizeClass).address &+ AbandonedList.stride)
+  }
+
+  /// Takes a shard that the caller has claimed off the list that it is on, if any.
+  func unlist(_ shard: ShardRef) {
+    switch shard.it.state {
+    case .listed: abandoned(shard.sizeClass).remove(shard)
+    case .perforated: perforated(shard.sizeClass).remove(shard)
+    default: break
+    }
   }
 
   /// Sets up a heap on `arena` in zero-filled memory.
@@ -135,6 +153,7 @@ extension Ref where Pointee == Heap {
         giveUp(shard)
       }
       heap.it.fresh[place] = 0
+      heap.it.foreign[place] = 0
     }
     emptySlots(heap)
   }
@@ -154,6 +173,7 @@ extension Ref where Pointee == Heap {
     shard.it.state = .loose
     shard.it.spanPages = UInt16(truncatingIfNeeded: pages)
     shard.it.base = run.address
+    shard.it.holes = 0
     bellows_store(shard.remoteAddress, RemoteWord.ownedEmpty.bits)
     forEachTail(shard) { bellows_store($0, GranuleWord.tail(of: shard.address).bits) }
     shard.owner = GranuleWord(heap.address)
@@ -178,6 +198,7 @@ extension Ref where Pointee == Heap {
     let run = PageRun(address: shard.it.base, pages: UInt(shard.it.spanPages), isZero: false)
     forEachTail(shard) { bellows_store($0, GranuleWord.nothing.bits) }
     shard.owner = .nothing
+    noteHoles(shard, 0)
     it.arena.free(run)
     tick()
   }
@@ -189,22 +210,25 @@ extension Ref where Pointee == Heap {
       shard.collectRemote()
       let used = shard.used
       if used == 0 {
-        if shard.it.state == .listed { abandoned(shard.sizeClass).remove(shard) }
+        unlist(shard)
         retire(shard)
         return
       }
       shard.setUsed(used, tellAfter: used)
       shard.owner = .unowned
-      if shard.it.state != .listed, shard.available >= shard.worthwhile {
-        abandoned(shard.sizeClass).add(shard)
+      if shard.it.state == .loose, shard.available >= shard.worthwhile {
+        shard.it.stamp = UInt32(truncatingIfNeeded: bellows_clock_milliseconds())
+        abandoned(shard.sizeClass).add(shard, .listed)
       }
     } while !shard.disown()
   }
 
   /// A current shard counts one more than is used, so that the last free of a block does not report it
   /// empty: it is about to be used again.
+  @inline(__always)
   func bias(_ shard: ShardRef) {
-    let used = UInt32(shard.it.capacity)
+    var used = UInt32(shard.it.capacity)
+    if _slowPath(shard.it.holes != 0) { used &-= blocksInHoles(shard) }
     shard.it.countdown = used &+ 1
     shard.it.reserve = 0 &- 1
   }

@@ -13,6 +13,17 @@ package struct ThreadHeap: BitwiseCopyable {
   package var lockWord: UInt
   /// Freed runs up to 256 KiB, one of each length (Heap+Runs.swift). Anybody's, by atomic exchange.
   package var slots: InlineArray<24, UInt>
+  /// Per class: whether other threads free its blocks. They set 1; the owner makes it 2 when it has acted on it.
+  package var foreign: InlineArray<40, UInt8>
+  /// The address of the thread's two words (bellows_shims.h); 0: unknown, or the thread ended. Under the lock.
+  package var words: UInt
+  /// An address on the thread's stack.
+  package var stack: UInt
+  /// Counts slow paths; what it was at the helper's last look, and when the heap was last trimmed.
+  package var activity: UInt32
+  package var seenActivity: UInt32
+  package var trimmedActivity: UInt32
+  package var refusals: UInt32
   /// Per class: the shard that `heads` came from, or 0.
   package var current: InlineArray<40, UInt>
   /// Per class: owned shards. Partial ones, worth choosing, in front; cooling ones behind.
@@ -30,6 +41,8 @@ package struct ThreadHeap: BitwiseCopyable {
 
   /// Where `slots` is.
   package static var slotsOffset: UInt { 328 }
+  /// Where `foreign` is.
+  package static var foreignOffset: UInt { 520 }
   /// Bytes of a record; 64-byte aligned, so that the low bits of its address are free for tags.
   package static var bytes: UInt { UInt(bitPattern: MemoryLayout<ThreadHeap>.size).rounded(upTo: 64) }
   /// Partial shards of a class that a thread keeps beside its current one. The rest is left for others to
@@ -42,6 +55,12 @@ package typealias ThreadHeapRef = Ref<ThreadHeap>
 
 extension Ref where Pointee == ThreadHeap {
   package var lock: Lock { Lock(address &+ 320, .heap) }
+
+  /// Takes the lock and notes that the thread is active.
+  func enterSlowPath() {
+    lock.acquire()
+    it.activity &+= 1
+  }
 
   // MARK: The queue of a class
 

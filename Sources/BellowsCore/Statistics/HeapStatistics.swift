@@ -1,5 +1,7 @@
 // The figures of a heap and its arena, exact in pages.
 
+import CShims
+
 /// In pages unless stated otherwise.
 package struct HeapStatistics: BitwiseCopyable, Sendable {
   package var presentPages: UInt = 0
@@ -11,6 +13,8 @@ package struct HeapStatistics: BitwiseCopyable, Sendable {
   package var dirtyPages: UInt = 0
   /// Used pages that are freed runs, kept for the next request of their length.
   package var slottedPages: UInt = 0
+  /// Used pages that were returned out of partly used shards.
+  package var holePages: UInt = 0
   package var returnedPages: UInt = 0
   package var returnCalls: UInt = 0
   package var hugeBytes: UInt = 0
@@ -29,6 +33,7 @@ extension Ref where Pointee == Heap {
     registry.acquire()
     result.heaps = it.heapCount
     result.slottedPages = slottedPages()
+    result.holePages = bellows_load(address &+ Heap.holePagesOffset)
     registry.release()
     hugeTable.lock.acquire()
     result.hugeBytes = hugeTable.it.bytes

@@ -97,3 +97,23 @@ package struct PageMask: BitwiseCopyable, Sendable {
     return nil
   }
 }
+
+extension PageMask {
+  /// A set of up to 1024 small numbers: the blocks of a shard.
+  struct Wide {
+    private var words: InlineArray<16, UInt64> = InlineArray(repeating: 0)
+
+    mutating func insert(_ member: UInt) {
+      words[Int(bitPattern: member &>> 6)] |= 1 &<< UInt64(truncatingIfNeeded: member & 63)
+    }
+
+    /// Whether all numbers from `first` to `last` are members.
+    func contains(_ first: UInt, through last: UInt) -> Bool {
+      for member in first...last
+      where words[Int(bitPattern: member &>> 6)] & (1 &<< UInt64(truncatingIfNeeded: member & 63)) == 0 {
+        return false
+      }
+      return true
+    }
+  }
+}

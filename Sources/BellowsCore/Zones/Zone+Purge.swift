@@ -20,6 +20,14 @@ extension Ref where Pointee == Zone {
     it.purgeTail = block.address
   }
 
+  /// Counts pages that the heap returned out of its shards. Takes the zone's lock.
+  package func noteReturned(_ pages: UInt) {
+    lock.acquire()
+    it.returnedPages = it.returnedPages &+ pages
+    it.returnCalls = it.returnCalls &+ 1
+    lock.release()
+  }
+
   private func dequeuePurge(_ block: PageblockRef) {
     block.clear(Pageblock.queued)
     if block.it.purgeNext != 0 {
