@@ -63,7 +63,7 @@ import Testing
   @Test func aLargeReservationCostsLittle() throws {
     let double = FailingPlatform()
     let fixture = try #require(
-      ArenaFixture(sectionBytes: 128 << 20, sections: (64 << 40) >> 27 - 1, platform: double.platform))
+      ArenaFixture(sectionBytes: 128 << 20, sections: (64 << 40) >> 27 - 1, double: double))
     #expect(fixture.capacity == 64 << 40)
     let table = fixture.arena.it.table
     let tableBytes = double.mappedBytes - fixture.capacity

@@ -8,6 +8,8 @@ final class ArenaFixture: Sendable {
   static let sectionSizes: [UInt] = [4 << 20, 16 << 20, 128 << 20]
 
   private let memory = Memory(16384)
+  /// Where the arena's system calls go, if not to the system itself.
+  private let double: FailingPlatform?
 
   var arena: ArenaRef { ArenaRef(memory.address) }
   var zone: ZoneRef { ZoneRef(memory.address + 1024) }
@@ -25,12 +27,13 @@ final class ArenaFixture: Sendable {
   ///
   /// `isPlain` leaves the advice on huge pages as the engine set it.
   init?(
-    sectionBytes: UInt = 4 << 20, sections: UInt = 4, platform: Platform = .system, isPlain: Bool = false,
+    sectionBytes: UInt = 4 << 20, sections: UInt = 4, double: FailingPlatform? = nil, isPlain: Bool = false,
     isChecking: Bool = false
   ) {
+    self.double = double
     let geometry = Geometry(sectionBytes: sectionBytes)!
     let ready = ArenaRef(memory.address).initialise(
-      geometry: geometry, platform: platform, zone: ZoneRef(memory.address + 1024),
+      geometry: geometry, platform: double?.platform ?? .system, zone: ZoneRef(memory.address + 1024),
       capacity: (sections + 1) * sectionBytes)
     guard ready else { return nil }
     if !isPlain { Platform.system.attempt(.noHuge, reservation, capacity) }
@@ -87,5 +90,14 @@ struct Figures: Equatable {
     hugeBytes = now.hugeBytes
     resident = Kernel.residentPages(fixture.reservation, fixture.capacity)
     mappings = try Kernel.mappings(fixture.reservation, fixture.capacity)
+  }
+  /// Takes one section that is empty out of the figures.
+  mutating func dropSection(_ fixture: ArenaFixture, _ before: Figures) {
+    sections -= 1
+    present -= fixture.geometry.sectionPages
+    managed -= fixture.managedPages
+    // Accessible and inaccessible alternate: the first section that is added makes one mapping two, each
+    // further one makes at most two more.
+    if mappings <= before.mappings + 2 { mappings = before.mappings }
   }
 }

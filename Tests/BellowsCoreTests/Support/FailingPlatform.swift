@@ -23,110 +23,104 @@ enum FailureRule: Sendable, CustomStringConvertible {
     case .from(let n): "calls from \(n) on fail"
     }
   }
+
+  func applies(to kind: SystemCall, call: UInt, callOfKind: UInt) -> Bool {
+    switch self {
+    case .none: false
+    case .nth(let n): call == n
+    case .nthOf(let chosen, let n): kind == chosen && callOfKind == n
+    case .from(let n): call >= n
+    }
+  }
 }
 
-final class FailingPlatform: Sendable {
-  /// What the C entry reads and writes: plain words at the address that is its context.
-  private struct State: BitwiseCopyable {
-    var first: UInt
-    var last: UInt
-    var kind: UInt32
-    var calls: UInt
-    var failures: UInt
-    var failedReleases: UInt
-    /// Bytes of address space that were handed out and not yet released.
-    var mappedBytes: UInt
-    /// Where the next reservation without a hint shall lie; 0: wherever the system likes.
-    var nextReservation: UInt
-    /// Called after each successful remap, with the address of the memory that moved away.
-    var calledAfterRemap: UInt
-  }
+/// The double. One thread at a time may use it.
+final class FailingPlatform: @unchecked Sendable {
+  private var rule = FailureRule.none
+  private var calls: UInt = 0
+  private var callsOfKind = [UInt](repeating: 0, count: 32)
+  private(set) var failures: UInt = 0
+  /// Failed calls whose only purpose is to give back: what they should have undone stays.
+  private(set) var failedUndos: UInt = 0
+  private var mapped = RangeSet()
 
-  static let anyKind: UInt32 = .max
+  /// Where the next reservation without a hint shall lie; 0: wherever the system likes.
+  var nextReservation: UInt = 0
+  /// Called once, after the next remap that succeeds: what another thread could do just then.
+  var afterNextRemap: (() -> Void)?
 
-  private let memory = Memory(4096)
-  private var state: Ref<State> { Ref<State>(memory.address) }
-
-  init() { arm(.none) }
-
+  /// For arenas that do not outlive the double.
   var platform: Platform {
-    Platform(context: memory.address) { context, call, a, b, c, d in
-      FailingPlatform.perform(Ref<State>(context), call, a, b, c, d)
+    let context = unsafe UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())
+    return Platform(context: context) { context, call, a, b, c, d in
+      let raw = unsafe UnsafeRawPointer(bitPattern: context)!
+      let double = unsafe Unmanaged<FailingPlatform>.fromOpaque(raw).takeUnretainedValue()
+      return double.perform(SystemCall(rawValue: call)!, a, b, c, d)
     }
   }
 
   /// Sets the rule and forgets the counts of the one before.
   func arm(_ rule: FailureRule) {
-    state.it.calls = 0
-    state.it.failures = 0
-    state.it.failedReleases = 0
-    state.it.kind = Self.anyKind
-    switch rule {
-    case .none: (state.it.first, state.it.last) = (.max, 0)
-    case .nth(let n): (state.it.first, state.it.last) = (n, n)
-    case .nthOf(let kind, let n):
-      (state.it.first, state.it.last) = (n, n)
-      state.it.kind = kind.rawValue
-    case .from(let n): (state.it.first, state.it.last) = (n, .max)
-    }
+    self.rule = rule
+    calls = 0
+    failures = 0
+    failedUndos = 0
+    for kind in callsOfKind.indices { callsOfKind[kind] = 0 }
   }
 
-  var failures: UInt { state.it.failures }
-  /// Releases that failed: what was not given back then stays mapped.
-  var failedReleases: UInt { state.it.failedReleases }
-  var mappedBytes: UInt { state.it.mappedBytes }
+  /// Bytes of address space that were handed out and not given back.
+  var mappedBytes: UInt { mapped.bytes }
 
-  /// Makes the system's next reservation lie at `address`, once.
-  func placeNextReservation(at address: UInt) { state.it.nextReservation = address }
-
-  /// Runs `body` (once) right after the next successful remap: what another thread could do then.
-  func afterNextRemap(_ body: @escaping () -> Void) {
-    state.it.calledAfterRemap = unsafe UInt(bitPattern: Unmanaged.passRetained(Box(body)).toOpaque())
-  }
-
-  private final class Box {
-    let body: () -> Void
-    init(_ body: @escaping () -> Void) { self.body = body }
-  }
-
-  private static func perform(
-    _ state: Ref<State>, _ call: UInt32, _ a: UInt, _ b: UInt, _ c: UInt, _ d: UInt
-  ) -> Int {
-    let kind = SystemCall(rawValue: call)!
-    if state.it.kind == anyKind || state.it.kind == call {
-      state.it.calls += 1
-      if state.it.calls >= state.it.first, state.it.calls <= state.it.last {
-        state.it.failures += 1
-        if kind == .release { state.it.failedReleases += 1 }
-        return -Int(ENOMEM)
-      }
+  private func perform(_ kind: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt, _ d: UInt) -> Int {
+    calls += 1
+    callsOfKind[Int(kind.rawValue)] += 1
+    if rule.applies(to: kind, call: calls, callOfKind: callsOfKind[Int(kind.rawValue)]) {
+      failures += 1
+      if kind == .release || kind == .reset { failedUndos += 1 }
+      return -Int(ENOMEM)
     }
-    var hint = a
-    var exactly = c
-    if kind == .reserve, a == 0, state.it.nextReservation != 0 {
-      hint = state.it.nextReservation
-      exactly = 1
-      state.it.nextReservation = 0
+    var (hint, exactly) = (a, c)
+    if kind == .reserve, a == 0, nextReservation != 0 {
+      (hint, exactly) = (nextReservation, 1)
+      nextReservation = 0
     }
-    let result = bellows_system(0, call, hint, b, exactly, d)
-    if result >= 0 || result <= -4096 { account(state, kind, b, d) }
+    let result = bellows_system(0, kind.rawValue, hint, b, exactly, d)
+    if result >= 0 || result <= -4096 { account(kind, UInt(bitPattern: result), a, b, d) }
     return result
   }
 
-  private static func account(_ state: Ref<State>, _ kind: SystemCall, _ length: UInt, _ newLength: UInt) {
+  private func account(_ kind: SystemCall, _ result: UInt, _ a: UInt, _ length: UInt, _ newLength: UInt) {
     switch kind {
-    case .reserve, .map: state.it.mappedBytes += length
-    case .release: state.it.mappedBytes -= length
+    case .reserve, .map: mapped.insert(result..<(result + length))
+    case .release: mapped.remove(a..<(a + length))
     case .remap:
-      // The target was mapped and is replaced; the source is gone.
-      state.it.mappedBytes -= length
-      let called = state.it.calledAfterRemap
-      state.it.calledAfterRemap = 0
-      if called != 0 {
-        let raw = unsafe UnsafeRawPointer(bitPattern: called)!
-        unsafe Unmanaged<Box>.fromOpaque(raw).takeRetainedValue().body()
-      }
+      mapped.remove(a..<(a + length))
+      mapped.insert(result..<(result + newLength))
+      let body = afterNextRemap
+      afterNextRemap = nil
+      body?()
     default: break
+    }
+  }
+}
+
+/// Ranges of addresses, none of which overlap.
+private struct RangeSet {
+  private var ranges: [Range<UInt>] = []
+
+  var bytes: UInt { ranges.reduce(0) { $0 + UInt($1.count) } }
+
+  mutating func insert(_ range: Range<UInt>) {
+    remove(range)
+    ranges.append(range)
+  }
+
+  mutating func remove(_ range: Range<UInt>) {
+    ranges = ranges.flatMap { old in
+      guard old.overlaps(range) else { return [old] }
+      let below = old.lowerBound..<max(old.lowerBound, range.lowerBound)
+      let above = min(old.upperBound, range.upperBound)..<old.upperBound
+      return [below, above].filter { !$0.isEmpty }
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import BellowsCore
 import CShims
-import Foundation
+import Glibc
 
 /// Zero-filled memory from the system, given back with the last reference.
 final class Memory: Sendable {
@@ -48,7 +48,7 @@ enum Kernel {
   private static func ranges(
     _ path: String, _ start: UInt, _ bytes: UInt, _ body: (Substring) -> Void
   ) throws -> [Range<UInt>] {
-    let text = try String(contentsOfFile: path, encoding: .utf8)
+    let text = try contents(path)
     var found: [Range<UInt>] = []
     var inside = false
     for line in text.split(separator: "\n") {
@@ -60,6 +60,19 @@ enum Kernel {
       }
     }
     return found
+  }
+
+  /// A file of /proc, read to its end: each read answers part of it, so a short one means nothing.
+  private static func contents(_ path: String) throws -> String {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    try check(descriptor >= 0, "cannot read \(path)")
+    defer { close(descriptor) }
+    var text: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while case let count = unsafe read(descriptor, &chunk, chunk.count), count > 0 {
+      text += chunk[..<count]
+    }
+    return String(decoding: text, as: UTF8.self)
   }
 
   /// The range of a line such as "7f00-7f10 rw-p ...".

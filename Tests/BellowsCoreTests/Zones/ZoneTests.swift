@@ -120,7 +120,7 @@ import Testing
 
   @Test func aFailedPurgeKeepsItsPagesOnTheBooks() throws {
     let double = FailingPlatform()
-    let fixture = try #require(ArenaFixture(platform: double.platform))
+    let fixture = try #require(ArenaFixture(double: double))
     let run = try #require(fixture.arena.allocate(pages: 40, alignment: 1))
     bellows_zero(run.address, run.bytes)
     fixture.zone.free(fixture.section(0), address: run.address, pages: 40)
