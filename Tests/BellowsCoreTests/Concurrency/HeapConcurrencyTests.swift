@@ -46,7 +46,8 @@ private struct Parcel {
       var own: [UInt] = []
       for step in 0..<25_000 {
         switch random.below(8) {
-        case 0..<3: try Parcel.free(slots.exchange(random.below(256), try Parcel.make(user, size(&random))), user)
+        case 0..<3:
+          try Parcel.free(slots.exchange(random.below(256), try Parcel.make(user, size(&random))), user)
         case 3..<5: own.append(try Parcel.make(user, size(&random)))
         case 5..<7:
           guard !own.isEmpty else { continue }

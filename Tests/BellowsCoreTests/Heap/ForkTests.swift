@@ -22,7 +22,8 @@ import Testing
     #expect(!fixture.arena.growth.tryAcquire())
     for user in users { #expect(!user.own!.lock.tryAcquire()) }
     fixture.heap.unlockAfterFork()
-    for lock in [fixture.heap.registry, fixture.zone.lock, fixture.arena.growth] + users.map({ $0.own!.lock }) {
+    for lock in [fixture.heap.registry, fixture.zone.lock, fixture.arena.growth] + users.map({ $0.own!.lock })
+    {
       #expect(lock.tryAcquire())
       lock.release()
     }

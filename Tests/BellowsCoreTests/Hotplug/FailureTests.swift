@@ -219,9 +219,9 @@ import Testing
         let fixture = try #require(
           ArenaFixture(sectionBytes: 128 << 20, sections: 1, double: double))
         let user = try #require(HeapUser(fixture.heap))
-        var block = Block(address: user.malloc(20 << 20), bytes: 20 << 20, cookie: 5)
+        var block = Block(address: user.malloc(5 << 20), bytes: 5 << 20, cookie: 5)
         block.fill()
-        for bytes in [100 << 20, 150 << 20, 300 << 20] as [UInt] {
+        for bytes in [9 << 20, 20 << 20, 50 << 20] as [UInt] {
           let before = try Figures(fixture)
           let mapped = double.mappedBytes
           double.arm(.nthOf(kind, n))
@@ -281,5 +281,51 @@ import Testing
     for block in blocks { user.free(block.address) }
     double.arm(.none)
     #expect(user.malloc(1 << 20) != 0)
+  }
+  /// Where small commits succeed and large ones do not, each failed request leaves the arena as it was.
+  @Test func refusedCommitsDoNotMakeTheArenaGrow() throws {
+    let double = FailingPlatform()
+    let fixture = try #require(ArenaFixture(sectionBytes: 16 << 20, sections: 12, double: double))
+    _ = try #require(fixture.arena.allocate(pages: 1, alignment: 1))
+    double.arm(.sized(.commit, (1 << 20) + 1...UInt.max))
+    for _ in 0..<10 { #expect(fixture.arena.allocate(pages: 2000, alignment: 1) == nil) }
+    withKnownIssue("each refused commit adds a section") { #expect(fixture.arena.it.sections == 1) }
+    #expect(fixture.arena.allocate(pages: 8, alignment: 1) != nil)
+    double.arm(.none)
+    #expect(fixture.arena.allocate(pages: 2000, alignment: 1) != nil)
+  }
+
+  /// Where address space is short, less of a section will do, and no page beyond its end is given.
+  @Test(arguments: [1 << 20, 2 << 20, 4 << 20] as [UInt])
+  func shortSections(bytes: UInt) throws {
+    let double = FailingPlatform()
+    let memory = Memory(16384)
+    let arena = ArenaRef(memory.address)
+    let zone = ZoneRef(memory.address + 1024)
+    let geometry = try #require(Geometry(sectionBytes: 16 << 20))
+    try #require(
+      arena.initialise(geometry: geometry, platform: double.platform, zone: zone, capacity: 0))
+    // Larger ones are tries with slack for the alignment.
+    double.arm(.sized(.reserve, bytes + 1...16 << 20))
+    var random = Random(stream: 11)
+    var runs: [PageRun] = []
+    for _ in 0..<200 {
+      guard let run = arena.allocate(pages: random.spread(1...200), alignment: 1) else { continue }
+      let base = arena.knownSection(at: run.address).it.base
+      try check(run.address >= base + geometry.memmapBytes, "a page of the memmap")
+      try check(run.end <= base + bytes, "beyond the end of a short section")
+      bellows_zero(run.address, run.bytes)
+      runs.append(run)
+    }
+    #expect(zone.it.presentPages == UInt(arena.it.sections) * bytes >> Page.shift)
+    let section = try #require(arena.section(at: runs[0].address))
+    let last = runs.filter { $0.address >= section.it.base && $0.end <= section.it.base + bytes }
+    if let end = last.max(by: { $0.end < $1.end })?.end {
+      let beyond = (section.it.base + bytes - end) >> Page.shift + 1
+      #expect(!zone.extend(section, address: end - Page.bytes, pages: 1, extra: beyond))
+    }
+    for run in runs { zone.free(arena.knownSection(at: run.address), address: run.address, pages: run.pages) }
+    #expect(zone.it.usedPages == 0)
+    #expect(zone.purge(dirtySince: .max) == runs.reduce(0) { $0 + $1.pages })
   }
 }

@@ -14,6 +14,8 @@ enum FailureRule: Sendable, CustomStringConvertible {
   case nthOf(SystemCall, UInt)
   /// The n-th call and all after it.
   case from(UInt)
+  /// Calls of a kind for so many bytes.
+  case sized(SystemCall, ClosedRange<UInt>)
 
   var description: String {
     switch self {
@@ -21,15 +23,17 @@ enum FailureRule: Sendable, CustomStringConvertible {
     case .nth(let n): "call \(n) fails"
     case .nthOf(let kind, let n): "call \(n) of kind \(kind) fails"
     case .from(let n): "calls from \(n) on fail"
+    case .sized(let kind, let bytes): "calls of kind \(kind) for \(bytes) bytes fail"
     }
   }
 
-  func applies(to kind: SystemCall, call: UInt, callOfKind: UInt) -> Bool {
+  func applies(to kind: SystemCall, call: UInt, callOfKind: UInt, length: UInt) -> Bool {
     switch self {
     case .none: false
     case .nth(let n): call == n
     case .nthOf(let chosen, let n): kind == chosen && callOfKind == n
     case .from(let n): call >= n
+    case .sized(let chosen, let bytes): kind == chosen && bytes.contains(length)
     }
   }
 }
@@ -74,7 +78,8 @@ final class FailingPlatform: @unchecked Sendable {
   private func perform(_ kind: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt, _ d: UInt) -> Int {
     calls += 1
     callsOfKind[Int(kind.rawValue)] += 1
-    if rule.applies(to: kind, call: calls, callOfKind: callsOfKind[Int(kind.rawValue)]) {
+    let ofKind = callsOfKind[Int(kind.rawValue)]
+    if rule.applies(to: kind, call: calls, callOfKind: ofKind, length: b) {
       failures += 1
       if kind == .release || kind == .reset { failedUndos += 1 }
       return -Int(ENOMEM)

@@ -18,7 +18,8 @@ import Testing
     }
   }
 
-  private func change(_ mask: inout PageMask, _ model: inout [Bool], _ density: UInt, _ random: inout Random) {
+  private func change(_ mask: inout PageMask, _ model: inout [Bool], _ density: UInt, _ random: inout Random)
+  {
     let first = random.below(512)
     let count = min(random.spread(0...(1024 / density)), 512 - first)
     // Inserts and removals in equal measure, so that the mask stays partly full.
