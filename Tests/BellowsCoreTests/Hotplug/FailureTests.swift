@@ -221,6 +221,9 @@ import Testing
         let user = try #require(HeapUser(fixture.heap))
         var block = Block(address: user.malloc(5 << 20), bytes: 5 << 20, cookie: 5)
         block.fill()
+        // Right behind it, so that it cannot grow in place.
+        let neighbour = user.malloc(100_000)
+        try check(neighbour, is: block.address + 5 << 20, "the neighbour's place")
         for bytes in [9 << 20, 20 << 20, 50 << 20] as [UInt] {
           let before = try Figures(fixture)
           let mapped = double.mappedBytes
@@ -245,6 +248,7 @@ import Testing
         }
         try check(fixture.heap.statistics().hugeBlocks, is: 1, "huge blocks")
         user.free(block.address)
+        user.free(neighbour)
         user.leave()
         fixture.heap.trim(nil)
         try check(fixture.heap.statistics().hugeBytes, is: 0, "huge bytes")
