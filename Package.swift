@@ -48,7 +48,7 @@ let abi: KeyValuePairs = [
 
 let link = [
   "-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/CShims/exports.map",
-  "-Xlinker", "-z", "-Xlinker", "now",
+  "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker", "nodelete",
 ]
 
 let package = Package(
@@ -78,10 +78,20 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "BellowsCLI",
-      dependencies: ["Bellows", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "Bellows", "CShims", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: strict),
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
-    .testTarget(name: "BellowsCLITests", dependencies: ["BellowsCLI"], swiftSettings: strict),
-    .testTarget(name: "BellowsMallocTests", swiftSettings: strict),
+    .testTarget(
+      name: "BellowsCLITests",
+      dependencies: [
+        "Bellows", "BellowsCLI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      exclude: ["Fixtures", "Golden"], swiftSettings: strict),
+    .testTarget(name: "BellowsMallocTests", exclude: ["exports.txt"], swiftSettings: strict),
+    .testTarget(name: "BellowsProgramTests", exclude: ["Fixtures"], swiftSettings: strict),
   ]
 )

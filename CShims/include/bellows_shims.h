@@ -52,11 +52,20 @@ static inline uint32_t bellows_lock_contend(uintptr_t word) {
 static inline uint32_t bellows_lock_open(uintptr_t word) {
   return __atomic_exchange_n((uint32_t *)word, 0, __ATOMIC_RELEASE);
 }
+static inline uint8_t bellows_load8(uintptr_t byte) {
+  return __atomic_load_n((uint8_t *)byte, __ATOMIC_RELAXED);
+}
+static inline void bellows_store8(uintptr_t byte, uint8_t value) {
+  __atomic_store_n((uint8_t *)byte, value, __ATOMIC_RELAXED);
+}
 static inline uint32_t bellows_load32(uintptr_t word) {
   return __atomic_load_n((uint32_t *)word, __ATOMIC_ACQUIRE);
 }
 static inline void bellows_store32(uintptr_t word, uint32_t value) {
   __atomic_store_n((uint32_t *)word, value, __ATOMIC_RELEASE);
+}
+static inline uint32_t bellows_exchange32(uintptr_t word, uint32_t value) {
+  return __atomic_exchange_n((uint32_t *)word, value, __ATOMIC_ACQ_REL);
 }
 static inline void bellows_pause(void) {
 #if defined(__x86_64__)
@@ -99,6 +108,10 @@ uint32_t bellows_thread_id(void);
 // ---- Memory and text ----------------------------------------------------------------------------------
 
 void bellows_zero(uintptr_t target, uintptr_t length);
+// Zeroes and answers `target`: a tail call, so that no return address lies in the caller.
+static inline uintptr_t bellows_zeroed(uintptr_t target, uintptr_t length) {
+  return (uintptr_t)__builtin_memset((void *)target, 0, length);
+}
 void bellows_copy(uintptr_t target, uintptr_t source, uintptr_t length);
 void bellows_write(int descriptor, uintptr_t text, uintptr_t length);
 _Noreturn void bellows_abort(void);
@@ -128,7 +141,7 @@ static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[
 
 // Storage for the process heap's arena, zone and heap, and the heap of a thread that has none: all its
 // lists are empty, so malloc misses, and it owns nothing, so free sees a stranger.
-enum { BELLOWS_STATE_BYTES = 16384, BELLOWS_EMPTY_HEAP_BYTES = 512 };
+enum { BELLOWS_STATE_BYTES = 20480, BELLOWS_EMPTY_HEAP_BYTES = 512 };
 extern uint8_t bellows_process_state_[BELLOWS_STATE_BYTES] __attribute__((visibility("hidden"), aligned(64)));
 static inline uintptr_t bellows_process_state(void) { return (uintptr_t)bellows_process_state_; }
 extern uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));
@@ -144,6 +157,8 @@ extern _Thread_local struct bellows_thread_words bellows_thread_
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 static inline uintptr_t bellows_thread_hot(void) { return bellows_thread_.hot; }
 static inline uintptr_t bellows_thread_mine(void) { return bellows_thread_.mine; }
+static inline uintptr_t bellows_thread_words(void) { return (uintptr_t)&bellows_thread_; }
+static inline uintptr_t bellows_stack_address(void) { return (uintptr_t)__builtin_frame_address(0); }
 static inline void bellows_thread_set(uintptr_t hot, uintptr_t mine) {
   bellows_thread_.hot = hot;
   bellows_thread_.mine = mine;

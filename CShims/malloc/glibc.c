@@ -1,8 +1,8 @@
 // glibc's own malloc behind ours.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,23 +13,47 @@
 
 static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-// The line of /proc/self/maps that holds `address`: its start, whether it is writable memory of no file, and
-// whether it is the [heap]. Read with plain system calls into the stack.
+// What /proc/self/maps says of an address. Read with plain system calls into the stack: stdio would allocate.
 enum place { NOWHERE, ANONYMOUS_MEMORY, BREAK_HEAP };
 
-static enum place classify(char *line) {
-  char *rest = strchr(line, ' ');
+// The next line of the file at `descriptor`, without its line feed, cut to `room`. Reads by the byte through a
+// small buffer.
+struct lines {
+  int descriptor;
+  size_t at, end;
+  char buffer[1024];
+};
+
+static bool next_line(struct lines *lines, char *line, size_t room) {
+  for (size_t length = 0;;) {
+    if (lines->at == lines->end) {
+      ssize_t got = read(lines->descriptor, lines->buffer, sizeof lines->buffer);
+      if (got <= 0) return false;
+      lines->at = 0;
+      lines->end = (size_t)got;
+    }
+    char byte = lines->buffer[lines->at++];
+    if (byte == '\n') {
+      line[length] = 0;
+      return true;
+    }
+    if (length + 1 < room) line[length++] = byte;
+  }
+}
+
+static enum place classify(const char *line) {
+  const char *rest = strchr(line, ' ');
   if (rest == NULL || rest[1] != 'r' || rest[2] != 'w') return NOWHERE;
   if (strstr(rest, "[heap]")) return BREAK_HEAP;
   return strchr(rest, '/') || strchr(rest, '[') ? NOWHERE : ANONYMOUS_MEMORY;
 }
 
 static enum place locate(uintptr_t address, uintptr_t *start) {
-  FILE *maps = fopen("/proc/self/maps", "re");
-  if (maps == NULL) return NOWHERE;
-  char line[4352];
+  struct lines lines = {.descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+  if (lines.descriptor < 0) return NOWHERE;
+  char line[256];
   enum place found = NOWHERE;
-  while (fgets(line, sizeof line, maps)) {
+  while (next_line(&lines, line, sizeof line)) {
     char *dash;
     uintptr_t low = strtoull(line, &dash, 16);
     uintptr_t high = *dash == '-' ? strtoull(dash + 1, NULL, 16) : 0;
@@ -38,7 +62,7 @@ static enum place locate(uintptr_t address, uintptr_t *start) {
     found = classify(line);
     break;
   }
-  fclose(maps);
+  close(lines.descriptor);
   return found;
 }
 

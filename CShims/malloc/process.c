@@ -4,9 +4,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/single_threaded.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bellows_shims.h"
@@ -26,9 +30,45 @@ bool bellows_thread_watch_start(void) {
   return has_key;
 }
 
-void bellows_thread_watch(uintptr_t heap) {
-  if (has_key) pthread_setspecific(key, (void *)heap);
+bool bellows_thread_watch(uintptr_t heap) {
+  return has_key && pthread_setspecific(key, (void *)heap) == 0;
 }
+
+bool bellows_is_single_threaded(void) { return __libc_single_threaded; }
+
+static void *helper(void *unused) {
+  (void)unused;
+  bellows_helper_main();
+  return NULL;
+}
+
+bool bellows_helper_start(void) {
+  int saved = errno;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  // 64 KiB: its deepest call chain is a few hundred bytes; thread-local storage of large programs comes out of
+  // it too, and where that does not fit, the default size does.
+  pthread_attr_setstacksize(&attributes, 65536);
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  bool made = pthread_create(&thread, &attributes, helper, NULL) == 0 ||
+              (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(&thread, &attributes, helper, NULL) == 0);
+  if (made) pthread_setname_np(thread, "bellows");
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  errno = saved;
+  return made;
+}
+
+void bellows_sleep_milliseconds(uint64_t milliseconds) {
+  struct timespec time = {(time_t)(milliseconds / 1000), (long)(milliseconds % 1000) * 1000000};
+  nanosleep(&time, NULL);
+}
+
+void bellows_at_exit(void) { atexit(bellows_ended); }
 
 uintptr_t bellows_environment(uintptr_t i) {
   static const char prefix[] = "BELLOWS_";
@@ -38,26 +78,6 @@ uintptr_t bellows_environment(uintptr_t i) {
     if (i-- == 0) return (uintptr_t)*entry + sizeof prefix - 1;
   }
   return 0;
-}
-
-// ---- operator new: libstdc++'s and libc++'s functions, if the program has them ------------------------------
-
-typedef void (*handler)(void);
-extern handler _ZSt15get_new_handlerv(void) __attribute__((weak));
-extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
-
-bool bellows_new_handler(void) {
-  handler installed = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
-  if (installed == NULL) return false;
-  installed();
-  return true;
-}
-
-void bellows_throw_bad_alloc(void) {
-  if (_ZSt17__throw_bad_allocv) _ZSt17__throw_bad_allocv();
-  static const char line[] = "bellows: operator new: out of memory, and no C++ run-time to throw with\n";
-  bellows_write(2, (uintptr_t)line, sizeof line - 1);
-  bellows_abort();
 }
 
 int bellows_file_descriptor(uintptr_t file) {

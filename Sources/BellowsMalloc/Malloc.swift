@@ -1,4 +1,5 @@
-// malloc, free, calloc, realloc: the hit paths inlined, the misses as tail calls.
+// malloc, free, calloc, realloc: the hit paths inlined, the misses as tail calls. No hit path makes a call that
+// returns to it: what takes the heap of an idle thread relies on that (CShims/malloc/park.c lists them).
 //
 // Addresses are UInt here, not optional pointers: the calling convention is the same, and a miss stays a
 // plain jump.
@@ -30,8 +31,26 @@ func malloc(_ bytes: UInt) -> UInt {
   return block
 }
 
-@inline(never)
+/// The miss path; its first half is for a thread whose heap is in order.
+@c(bw_malloc_miss) @inline(never)
 func mallocMiss(_ bytes: UInt) -> UInt {
+  let hot = bellows_thread_hot()
+  if hot == bellows_empty_heap() { return mallocSlow(bytes) }
+  let own = ThreadHeapRef(hot)
+  if bytes <= SizeClass.largestBytes {
+    let block = Process.heap.recycle(own, SizeClass(bytes: bytes))
+    if block != 0 { return block }
+  } else if bytes <= RunBin.mostPages &<< Page.shift {
+    let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own) {
+      HitPath.granule(of: $0, table: bellows_hot_table(), origin: 0, sectionShift: 27)
+    }
+    if block != 0 { return block }
+  }
+  return mallocSlow(bytes)
+}
+
+@inline(never)
+func mallocSlow(_ bytes: UInt) -> UInt {
   guard isPossible(bytes) else { return orOutOfMemory(0) }
   guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
   return orOutOfMemory(Process.heap.allocate(own, bytes: bytes))
@@ -50,8 +69,7 @@ func calloc(_ count: UInt, _ size: UInt) -> UInt {
   guard !overflow, isPossible(bytes) else { return orOutOfMemory(0) }
   let block = HitPath.allocate(bellows_thread_hot(), bytes: bytes)
   if _slowPath(block == 0) { return callocMiss(bytes) }
-  bellows_zero(block, bytes)
-  return block
+  return bellows_zeroed(block, bytes)
 }
 
 @inline(never)
@@ -71,19 +89,32 @@ func free(_ block: UInt) {
   switch freeHit(block) {
   case .done: return
   case .miss: freeMiss(block)
-  case .other(let word): freeTail(block, word)
+  case .other(let descriptor): freeTail(block, descriptor)
   case .countedDown(let shard): freeCountedDown(shard)
   }
 }
 
-/// The granule is not the first of a shard of mine: perhaps a later one.
-@inline(never)
-func freeTail(_ block: UInt, _ word: GranuleWord) {
-  switch HitPath.free(bellows_thread_hot(), block, word: word) {
+/// The granule is not the first of a shard of mine: perhaps a later one, or a run.
+@c(bw_free_tail) @inline(never)
+func freeTail(_ block: UInt, _ descriptor: UInt) {
+  switch HitPath.free(bellows_thread_hot(), block, descriptor: descriptor) {
   case .done: return
   case .countedDown(let shard): freeCountedDown(shard)
-  default: freeMiss(block)
+  default: freeRun(block, descriptor)
   }
+}
+
+/// Perhaps a run for which the thread has a slot.
+@inline(never)
+func freeRun(_ block: UInt, _ descriptor: UInt) {
+  let word = GranuleWord(bellows_load(descriptor))
+  let hot = bellows_thread_hot()
+  if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+    Process.heap.putSlot(block, descriptor, pages: word.runPages, ThreadHeapRef(hot))
+  {
+    return Helper.notice()
+  }
+  freeMiss(block)
 }
 
 @inline(__always)
@@ -96,16 +127,14 @@ func freeHit(_ block: UInt) -> FreeOutcome {
 @inline(never)
 func freeMiss(_ block: UInt) {
   guard block != 0 else { return }
-  if Process.isReady, Process.heap.knows(block) {
-    Process.heap.free(block, Process.ownHeap)
-  } else {
-    freeForeign(block)
-  }
+  if Process.isReady, Process.heap.free(block, Process.ownHeap) { return Helper.notice() }
+  freeForeign(block)
 }
 
 @inline(never)
 func freeCountedDown(_ shard: ShardRef) {
   Process.heap.countedDown(shard, ThreadHeapRef(bellows_thread_mine()))
+  Helper.notice()
 }
 
 /// A block that no section and no huge mapping of ours holds: glibc's, or an error.

@@ -20,8 +20,8 @@ enum Process {
   static var arena: ArenaRef { ArenaRef(state) }
   static var zone: ZoneRef { ZoneRef(state &+ 1024) }
   static var heap: HeapRef { HeapRef(state &+ 4096) }
-  static var settings: Ref<Settings> { Ref<Settings>(state &+ 12288) }
-  private static var statusWord: UInt { state &+ 16320 }
+  static var settings: Ref<Settings> { Ref<Settings>(state &+ 16384) }
+  private static var statusWord: UInt { state &+ 20416 }
 
   static var status: Status { Status(rawValue: bellows_load_acquire(statusWord)) ?? .untouched }
 
@@ -55,7 +55,8 @@ enum Process {
     guard arena.initialise(geometry: .standard, platform: .system, zone: zone, capacity: 0) else {
       return .untouched
     }
-    heap.initialise(arena: arena, isChecking: settings.it.isChecking)
+    heap.initialise(
+      arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
     _ = bellows_thread_watch_start()
     bellows_hot_set(arena.it.table.base, arena.it.table.limit)
     return .ready
@@ -73,12 +74,30 @@ enum Process {
   /// aside.
   static func threadHeap() -> ThreadHeapRef? {
     let mine = bellows_thread_mine()
-    if _fastPath(mine != 0) { return ThreadHeapRef(mine) }
+    if _fastPath(mine != 0) {
+      let own = ThreadHeapRef(mine)
+      if bellows_thread_hot() != mine { reinstall(own) }
+      return own
+    }
     guard start(), let made = heap.attachThread() else { return nil }
     // The thread's words first: pthread_setspecific may allocate.
     bellows_thread_set(heap.it.isChecking ? bellows_empty_heap() : made.address, made.address)
-    bellows_thread_watch(made.address)
+    if bellows_thread_watch(made.address), !heap.it.isChecking {
+      made.lock.acquire()
+      made.it.stack = bellows_stack_address()
+      made.it.words = bellows_thread_words()
+      made.lock.release()
+    }
     return made
+  }
+
+  /// Puts the thread's heap back in its hot word after the helper took it. Who takes it has the lock.
+  @inline(never)
+  private static func reinstall(_ own: ThreadHeapRef) {
+    guard own.it.words != 0 else { return }
+    own.lock.acquire()
+    bellows_thread_set(own.address, own.address)
+    own.lock.release()
   }
 
   /// The calling thread's heap, or nil if it has none.
@@ -92,8 +111,15 @@ enum Process {
 @c(bellows_thread_ended)
 func threadEnded(_ heap: UInt) {
   guard bellows_thread_mine() == heap else { return }
-  bellows_thread_set(bellows_empty_heap(), 0)
-  Process.heap.detachThread(ThreadHeapRef(heap))
+  let own = ThreadHeapRef(heap)
+  // Other destructors may still allocate; what they get would never be torn down again, so they get it from
+  // the heap that all ended threads share.
+  let common = Process.heap.commonHeap()?.address ?? 0
+  own.lock.acquire()
+  own.it.words = 0
+  bellows_thread_set(bellows_empty_heap(), common)
+  own.lock.release()
+  Process.heap.detachThread(own)
 }
 
 /// The .so is loaded and the environment is there.
@@ -101,7 +127,12 @@ func threadEnded(_ heap: UInt) {
 func started() {
   guard Process.start() else { return }
   Process.settings.it.report()
+  if Process.settings.it.printsStatistics { bellows_at_exit() }
 }
+
+/// The program ends and wants to know (BELLOWS_STATISTICS).
+@c(bellows_ended)
+func ended() { mallocStats() }
 
 @c(bellows_fork_prepare)
 func forkPrepare() { if Process.isReady { Process.heap.lockForFork() } }
@@ -110,4 +141,8 @@ func forkPrepare() { if Process.isReady { Process.heap.lockForFork() } }
 func forkParent() { if Process.isReady { Process.heap.unlockAfterFork() } }
 
 @c(bellows_fork_child)
-func forkChild() { if Process.isReady { Process.heap.adoptAfterFork(Process.ownHeap) } }
+func forkChild() {
+  guard Process.isReady else { return }
+  Process.heap.adoptAfterFork(Process.ownHeap)
+  Helper.forget()
+}

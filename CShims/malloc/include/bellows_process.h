@@ -11,11 +11,26 @@ int bellows_errno(void);
 
 // ---- Threads ------------------------------------------------------------------------------------------
 
-// Makes bellows_thread_ended (Swift) run when the calling thread ends, with `heap`.
-void bellows_thread_watch(uintptr_t heap);
+// Makes bellows_thread_ended (Swift) run when the calling thread ends, with `heap`; false if it cannot.
+bool bellows_thread_watch(uintptr_t heap);
 // Makes the key for it. False: no key is left, and heaps of ended threads are not reused.
 bool bellows_thread_watch_start(void);
 void bellows_thread_ended(uintptr_t heap);
+
+// ---- The helper thread ----------------------------------------------------------------------------------
+
+// Starts it, with every signal blocked, a small stack and the name "bellows". False: no thread to be had.
+bool bellows_helper_start(void);
+void bellows_helper_main(void);
+// Whether the process never had a second thread.
+bool bellows_is_single_threaded(void);
+// Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call and was not interrupted
+// in a hit path (Heap+Seize.swift). Takes about 50 us.
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack);
+// Registers for bellows_barrier, which makes every running thread pass a memory barrier.
+void bellows_barrier_start(void);
+void bellows_barrier(void);
+void bellows_sleep_milliseconds(uint64_t milliseconds);
 
 // ---- Start and fork: called from C, defined in Swift -----------------------------------------------------
 
@@ -23,6 +38,9 @@ void bellows_started(void);
 void bellows_fork_prepare(void);
 void bellows_fork_parent(void);
 void bellows_fork_child(void);
+void bellows_ended(void);
+// Makes bellows_ended run at exit.
+void bellows_at_exit(void);
 
 // ---- Environment --------------------------------------------------------------------------------------
 
@@ -42,12 +60,13 @@ uintptr_t bellows_glibc_usable_size(uintptr_t block);
 uintptr_t bellows_glibc_allocate(uintptr_t bytes, uintptr_t alignment);
 uintptr_t bellows_glibc_reallocate(uintptr_t block, uintptr_t bytes);
 
-// ---- operator new ---------------------------------------------------------------------------------------
+// ---- operator new -----------------------------------------------------------------------------------------
+// In C, because an exception is thrown through it: Embedded Swift functions have no unwind tables. The Swift
+// hit path jumps here.
 
-// Calls the program's new handler. False: there is none.
-bool bellows_new_handler(void);
-// Throws std::bad_alloc, or aborts where there is no C++ run-time.
-_Noreturn void bellows_throw_bad_alloc(void);
+uintptr_t bellows_new_miss(uintptr_t bytes);
+uintptr_t bellows_malloc_miss(uintptr_t bytes);                              // Swift
+uintptr_t bellows_allocate_aligned(uintptr_t alignment, uintptr_t bytes);  // Swift
 
 // ---- Structures of the malloc ABI ------------------------------------------------------------------------
 

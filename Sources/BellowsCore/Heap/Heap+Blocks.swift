@@ -115,7 +115,8 @@ extension Ref where Pointee == Heap {
     guard bytes > SizeClass.largestBytes, bytes <= UInt(bitPattern: Int.max) else {
       return move(heap, run.address, room: run.bytes, to: bytes)
     }
-    let pages = Page.count(bytes)
+    var pages = Page.count(bytes)
+    if pages <= RunBin.mostPages { pages = RunBin(pages: pages).pages }
     if pages == run.pages { return run.address }
     let section = it.arena.knownSection(at: run.address)
     let zone = it.arena.it.zone
@@ -140,7 +141,7 @@ extension Ref where Pointee == Heap {
     let target = allocate(heap, bytes: bytes)
     guard target != 0 else { return 0 }
     bellows_copy(target, block, min(room, bytes))
-    free(block, heap)
+    _ = free(block, heap)
     return target
   }
 }

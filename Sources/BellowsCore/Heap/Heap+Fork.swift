@@ -12,7 +12,7 @@ extension Ref where Pointee == Heap {
   package func lockForFork() {
     registry.acquire()
     forEachHeap { $0.lock.acquireUnranked() }
-    for index in 0..<SizeClass.count { abandoned(SizeClass(index)).lock.acquireUnranked() }
+    forEachList { $0.lock.acquireUnranked() }
     hugeTable.lock.acquireUnranked()
     it.arena.growth.acquireUnranked()
     it.arena.it.zone.lock.acquireUnranked()
@@ -23,7 +23,7 @@ extension Ref where Pointee == Heap {
     it.arena.it.zone.lock.release()
     it.arena.growth.release()
     hugeTable.lock.release()
-    for index in 0..<SizeClass.count { abandoned(SizeClass(index)).lock.release() }
+    forEachList { $0.lock.release() }
     forEachHeap { $0.lock.release() }
     registry.release()
   }
@@ -35,10 +35,18 @@ extension Ref where Pointee == Heap {
     while heap != 0 {
       let other = ThreadHeapRef(heap)
       heap = other.it.nextHeap
-      if other.address != own?.address, !other.it.isIdle {
+      if other.address != own?.address, !other.it.isIdle, other.address != it.commons {
+        other.it.words = 0
         recount(other)
         detachThread(other)
       }
+    }
+  }
+
+  private func forEachList(_ body: (AbandonedListRef) -> Void) {
+    for index in 0..<SizeClass.count {
+      body(abandoned(SizeClass(index)))
+      body(perforated(SizeClass(index)))
     }
   }
 
@@ -72,7 +80,7 @@ extension Ref where Pointee == Heap {
       free &+= 1
       block = link(block)
     }
-    let used = UInt32(shard.it.capacity) &- free
+    let used = UInt32(shard.it.capacity) &- free &- blocksInHoles(shard)
     shard.setUsed(used, tellAfter: used)
   }
 }

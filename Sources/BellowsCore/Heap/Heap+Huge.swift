@@ -7,11 +7,17 @@ extension Ref where Pointee == Heap {
 
   /// A mapping of at least `bytes` bytes at a multiple of `alignment`, or 0. Its bytes are zero.
   package func allocateHuge(bytes: UInt, alignment: UInt) -> UInt {
-    let platform = it.arena.it.platform
     let length = bytes.rounded(upTo: Page.bytes)
-    guard length >= bytes, length <= UInt(bitPattern: Int.max),
-      let base = platform.reserve(length, alignment: max(alignment, HugeTable.alignment))
-    else { return 0 }
+    guard length >= bytes, length <= UInt(bitPattern: Int.max) else { return 0 }
+    let block = mapHuge(length, max(alignment, HugeTable.alignment))
+    if block != 0 { return block }
+    reclaim()
+    return mapHuge(length, max(alignment, HugeTable.alignment))
+  }
+
+  private func mapHuge(_ length: UInt, _ alignment: UInt) -> UInt {
+    let platform = it.arena.it.platform
+    guard let base = platform.reserve(length, alignment: alignment) else { return 0 }
     guard platform.attempt(.commit, base, length),
       enterHuge(HugeMapping(base: base, length: length, reserved: length, split: 0))
     else {

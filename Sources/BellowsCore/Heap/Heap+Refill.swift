@@ -3,11 +3,29 @@
 import CShims
 
 extension Ref where Pointee == Heap {
+  /// A block of `sizeClass` that the thread itself freed in its current shard, and the rest of them as its
+  /// list; or 0. Part of the hit paths: no lock, so only the thread of `heap` may call it, with its hit paths
+  /// switched on.
+  @inline(__always)
+  package func recycle(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> UInt {
+    let place = Int(bitPattern: sizeClass.index)
+    let current = unsafe heap.it.current[unchecked: place]
+    guard current != 0 else { return 0 }
+    let shard = ShardRef(current)
+    let block = shard.it.local
+    guard block != 0 else { return 0 }
+    // First off the shard, then on the list: what a fork finds in neither is lost, but nothing is in both.
+    shard.it.local = 0
+    bias(shard)
+    unsafe heap.it.heads[unchecked: place] = link(block)
+    return block
+  }
+
   /// A block of `sizeClass` for the thread of `heap`, or 0 where there is no memory. Takes the heap's lock.
   ///
   /// Afterwards the thread's list holds more blocks in most cases.
   package func allocateSmall(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> UInt {
-    heap.lock.acquire()
+    heap.enterSlowPath()
     defer { heap.lock.release() }
     let place = Int(bitPattern: sizeClass.index)
     let head = heap.it.heads[place]
@@ -21,8 +39,7 @@ extension Ref where Pointee == Heap {
       let block = replenish(heap, ShardRef(current))
       if block != 0 { return block }
       heap.it.current[place] = 0
-      unbias(ShardRef(current))
-      giveUp(ShardRef(current))
+      leave(heap, ShardRef(current))
     }
     while let shard = chooseShard(heap, sizeClass) {
       shard.owner = GranuleWord(heap.address)
@@ -30,9 +47,35 @@ extension Ref where Pointee == Heap {
       let block = replenish(heap, shard)
       if block != 0 { return block }
       heap.it.current[place] = 0
-      giveUp(shard)
+      leave(heap, shard)
     }
     return 0
+  }
+
+  /// Puts away a current shard that is exhausted: it stays with the thread, cooling, unless others free blocks
+  /// of its class.
+  private func leave(_ heap: ThreadHeapRef, _ shard: ShardRef) {
+    unbias(shard)
+    let note = heap.address &+ ThreadHeap.foreignOffset &+ UInt(shard.it.sizeClass)
+    let foreign = bellows_load8(note)
+    if foreign == 0, heap.place(shard) { return }
+    giveUp(shard)
+    if foreign == 1 {
+      bellows_store8(note, 2)
+      giveUpCooling(heap, shard.sizeClass)
+    }
+  }
+
+  private func giveUpCooling(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) {
+    var next = heap.it.first[Int(bitPattern: sizeClass.index)]
+    while next != 0 {
+      let shard = ShardRef(next)
+      next = shard.it.next
+      if shard.it.state == .cooling {
+        heap.dequeue(shard)
+        giveUp(shard)
+      }
+    }
   }
 
   /// Fills the thread's list from its current shard and takes the first block off; 0 where the shard is
@@ -43,7 +86,8 @@ extension Ref where Pointee == Heap {
       shard.it.local = 0
     } else {
       block = shard.takeRemote().block
-      if block == 0 { block = shard.thread(freshBlocks(heap, shard)) }
+      if block == 0, shard.it.capacity < shard.it.total { block = shard.thread(freshBlocks(heap, shard)) }
+      if block == 0, shard.it.holes != 0 { block = fillHole(shard) }
     }
     guard block != 0 else { return 0 }
     heap.it.heads[Int(shard.it.sizeClass)] = link(block)
@@ -62,7 +106,7 @@ extension Ref where Pointee == Heap {
   /// An owned shard in no list that has available blocks. Nil: no memory.
   private func chooseShard(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> ShardRef? {
     if let shard = chooseQueued(heap, sizeClass) { return shard }
-    if let shard = abandoned(sizeClass).take() { return shard }
+    if let shard = abandoned(sizeClass).take() ?? perforated(sizeClass).take() { return shard }
     guard let shard = makeShard(heap, sizeClass) else { return nil }
     let place = Int(bitPattern: sizeClass.index)
     if heap.it.fresh[place] < 255 { heap.it.fresh[place] &+= 1 }

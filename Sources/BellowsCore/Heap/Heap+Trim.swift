@@ -9,25 +9,70 @@ extension Ref where Pointee == Heap {
   /// the registry lock and each heap's in turn.
   @discardableResult
   package func trim(_ own: ThreadHeapRef?, keep: UInt = 0) -> UInt {
-    if let own { dropEmptyShards(own) }
-    registry.acquire()
-    var heap = it.heaps
-    while heap != 0 {
-      let other = ThreadHeapRef(heap)
-      other.lock.acquire()
-      dropRuns(other)
-      other.lock.release()
-      heap = other.it.nextHeap
+    var returned: UInt = 0
+    if let own {
+      own.lock.acquire()
+      returned = trimShards(own)
+      own.lock.release()
     }
-    registry.release()
-    return it.arena.it.zone.purge(dirtySince: .max, keep: keep)
+    returned = returned &+ perforateAbandoned(bellows_clock_milliseconds() &+ it.purgeDelay, limit: .max)
+    emptyAllSlots()
+    return returned &+ it.arena.it.zone.purge(dirtySince: .max, keep: keep)
   }
 
-  /// Gives up the current shards of the calling thread that hold no live block, and the queued ones that
-  /// others emptied.
-  private func dropEmptyShards(_ heap: ThreadHeapRef) {
-    heap.lock.acquire()
-    defer { heap.lock.release() }
+  /// Gives the runs in all slots back to the zone.
+  private func emptyAllSlots() {
+    // Heaps are never taken off the list, so it can be walked without its lock.
+    var heap = bellows_load_acquire(address &+ Heap.heapsOffset)
+    while heap != 0 {
+      emptySlots(ThreadHeapRef(heap))
+      heap = ThreadHeapRef(heap).it.nextHeap
+    }
+    emptySharedSlots()
+  }
+
+  // MARK: Out of memory
+
+  /// The system refused memory: gives back all that can be, address space and commit charge included.
+  ///
+  /// Called with a thread heap's lock held, so it leaves the shards of threads alone.
+  func reclaim() {
+    emptyAllSlots()
+    it.arena.it.zone.purge(dirtySince: .max)
+    it.arena.shrink()
+  }
+
+  // MARK: The clock
+
+  /// Called where pages went back to the zone: now and then looks at the clock, and returns what has been free
+  /// for the purge delay. Costs a counter in most calls.
+  func tick() {
+    let ticks = bellows_load(address &+ Heap.ticksOffset) &+ 1
+    bellows_store(address &+ Heap.ticksOffset, ticks)
+    guard ticks & 15 == 0 else { return }
+    let now = bellows_clock_milliseconds()
+    let last = bellows_load(address &+ Heap.lastTickOffset)
+    guard now &- UInt64(last) >= it.purgeDelay &>> 1,
+      bellows_compare_exchange(address &+ Heap.lastTickOffset, last, UInt(now))
+    else { return }
+    purgeExpired(now)
+  }
+
+  /// Returns what has been free for the purge delay, as far as it is not in a thread's own shards; answers the
+  /// pages returned. Any thread, no lock held but a thread heap's.
+  @discardableResult
+  package func purgeExpired(_ now: UInt64) -> UInt {
+    emptyAllSlots()
+    let holes = perforateAbandoned(now, limit: 64)
+    return holes &+ it.arena.it.zone.purge(dirtySince: now &- it.purgeDelay)
+  }
+
+  // MARK: The shards of a thread
+
+  /// Gives back the empty shards of a heap and the free pages of the others; answers the pages of the latter.
+  /// Under the heap's lock, by its own thread or with the thread stopped (Heap+Seize.swift).
+  func trimShards(_ heap: ThreadHeapRef) -> UInt {
+    var returned: UInt = 0
     for index in 0..<SizeClass.count {
       let place = Int(bitPattern: index)
       let current = heap.it.current[place]
@@ -39,7 +84,7 @@ extension Ref where Pointee == Heap {
           heap.it.current[place] = 0
           retire(shard)
         } else {
-          // Its blocks wait on `local`; the counts follow when they are taken.
+          returned = returned &+ punchHoles(shard)
           rebias(shard)
         }
       }
@@ -47,13 +92,26 @@ extension Ref where Pointee == Heap {
       while next != 0 {
         let shard = ShardRef(next)
         next = shard.it.next
-        if shard.remote.count != 0 {
+        guard shard.available != 0 || shard.remote.count != 0 else { continue }
+        shard.collectRemote()
+        let used = shard.used
+        if used == 0 {
           heap.dequeue(shard)
-          shard.collectRemote()
-          if shard.used == 0 { retire(shard) } else { heap.place(shard) }
+          retire(shard)
+          continue
+        }
+        returned = returned &+ punchHoles(shard)
+        if shard.it.state == .partial {
+          shard.setUsed(used, tellAfter: used)
+        } else if shard.available < shard.worthwhile {
+          shard.setUsed(used, tellAfter: min(shard.worthwhile &- shard.available, used))
+        } else {
+          heap.dequeue(shard)
+          if !heap.place(shard) { giveUp(shard) }
         }
       }
     }
+    return returned
   }
 
   /// Biases a current shard whose blocks are not all on the thread's list.

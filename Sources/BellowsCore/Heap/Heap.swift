@@ -18,23 +18,41 @@ import CShims
 
 package struct Heap: BitwiseCopyable {
   package var registryWord: UInt
-  package var arena: ArenaRef
-  package var table: SectionTable
+  /// The heap of threads that ended and still allocate; used with its lock only.
+  package var commons: UInt
   /// All thread heaps ever made, linked by `nextHeap`, and those without a thread, by `nextIdle`.
   package var heaps: UInt
+  /// How often `tick` was called, and when it last looked at the clock. Written without a lock; a lost count
+  /// does no harm.
+  package var ticks: UInt
+  package var lastTick: UInt
+  /// Pages of shards that were returned to the system. Atomic.
+  package var holePages: UInt
   package var idle: UInt
   package var heapCount: UInt
-  /// Heaps that a fork caught with their lock held; they stay as they are.
-  package var leakedHeaps: UInt
+  package var arena: ArenaRef
+  package var table: SectionTable
+  /// Milliseconds that free memory stays resident.
+  package var purgeDelay: UInt64
   /// Whether every block is checked by its bit in the object map (BELLOWS_CHECK).
   package var isChecking: Bool
 
+  package static var commonsOffset: UInt { 8 }
+  package static var heapsOffset: UInt { 16 }
+  package static var ticksOffset: UInt { 24 }
+  package static var lastTickOffset: UInt { 32 }
+  package static var holePagesOffset: UInt { 40 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
-  /// Where the abandoned lists start, behind the fields above.
-  package static var listsOffset: UInt { 512 }
+  /// Pages of the runs in the shared slots; the slots behind it (Heap+Runs.swift).
+  package static var sharedPagesOffset: UInt { 320 }
+  package static var slotsOffset: UInt { 384 }
+  /// Pages that the shared slots hold at most: 64 MiB.
+  package static var sharedLimit: UInt { 16384 }
+  /// Where the abandoned lists start.
+  package static var listsOffset: UInt { 1024 }
   /// Bytes of a heap's record.
-  package static var bytes: UInt { listsOffset &+ SizeClass.count &* AbandonedList.stride }
+  package static var bytes: UInt { listsOffset &+ SizeClass.count &* 2 &* AbandonedList.stride }
   /// Blocks above this many bytes are mappings of their own (64 MiB).
   package static var hugeBytes: UInt { 64 &<< 20 }
 }
@@ -44,13 +62,29 @@ package typealias HeapRef = Ref<Heap>
 extension Ref where Pointee == Heap {
   package var registry: Lock { Lock(address, .registry) }
 
+  /// The abandoned shards of a class, as they came.
   package func abandoned(_ sizeClass: SizeClass) -> AbandonedListRef {
-    AbandonedListRef(address &+ Heap.listsOffset &+ sizeClass.index &* AbandonedList.stride)
+    AbandonedListRef(address &+ Heap.listsOffset &+ sizeClass.index &* 2 &* AbandonedList.stride)
+  }
+
+  /// The abandoned shards of a class that the purge went over.
+  package func perforated(_ sizeClass: SizeClass) -> AbandonedListRef {
+    AbandonedListRef(abandoned(sizeClass).address &+ AbandonedList.stride)
+  }
+
+  /// Takes a shard that the caller has claimed off the list that it is on, if any.
+  func unlist(_ shard: ShardRef) {
+    switch shard.it.state {
+    case .listed: abandoned(shard.sizeClass).remove(shard)
+    case .perforated: perforated(shard.sizeClass).remove(shard)
+    default: break
+    }
   }
 
   /// Sets up a heap on `arena` in zero-filled memory.
-  package func initialise(arena: ArenaRef, isChecking: Bool = false) {
+  package func initialise(arena: ArenaRef, isChecking: Bool = false, purgeDelay: UInt64 = 250) {
     SizeClass.fillTable()
+    it.purgeDelay = purgeDelay
     it.arena = arena
     it.table = arena.it.table
     it.isChecking = isChecking
@@ -61,10 +95,10 @@ extension Ref where Pointee == Heap {
   // MARK: Thread heaps
 
   /// A heap for the calling thread: one that an ended thread left, or a new one. Nil: no memory.
-  package func attachThread() -> ThreadHeapRef? {
+  package func attachThread(isCommon: Bool = false) -> ThreadHeapRef? {
     registry.acquire()
     defer { registry.release() }
-    if it.idle != 0 {
+    if !isCommon, it.idle != 0 {
       let heap = ThreadHeapRef(it.idle)
       it.idle = heap.it.nextIdle
       heap.it.isIdle = false
@@ -75,9 +109,19 @@ extension Ref where Pointee == Heap {
     let heap = ThreadHeapRef(memory)
     heap.it.threadID = bellows_thread_id()
     heap.it.nextHeap = it.heaps
-    it.heaps = heap.address
+    bellows_store_release(address &+ Heap.heapsOffset, heap.address)
     it.heapCount = it.heapCount &+ 1
     return heap
+  }
+
+  /// The heap of threads that ended and still allocate. Nil: no memory.
+  package func commonHeap() -> ThreadHeapRef? {
+    let known = bellows_load_acquire(address &+ Heap.commonsOffset)
+    if known != 0 { return ThreadHeapRef(known) }
+    guard let made = attachThread(isCommon: true) else { return nil }
+    if bellows_compare_exchange(address &+ Heap.commonsOffset, 0, made.address) { return made }
+    detachThread(made)
+    return ThreadHeapRef(bellows_load_acquire(address &+ Heap.commonsOffset))
   }
 
   /// Takes everything out of a heap whose thread ends, and keeps the heap for the next thread.
@@ -109,8 +153,9 @@ extension Ref where Pointee == Heap {
         giveUp(shard)
       }
       heap.it.fresh[place] = 0
+      heap.it.foreign[place] = 0
     }
-    dropRuns(heap)
+    emptySlots(heap)
   }
 
   // MARK: Shards
@@ -118,7 +163,7 @@ extension Ref where Pointee == Heap {
   /// Takes a fresh shard from the arena for `heap`. Nil: no memory.
   func makeShard(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> ShardRef? {
     let pages = sizeClass.spanPages
-    guard let run = it.arena.allocate(pages: pages, alignment: pages) else { return nil }
+    guard let run = allocatePages(pages, alignment: pages) else { return nil }
     let shard = ShardRef(granule(of: run.address))
     shard.it.local = 0
     shard.setUsed(0, tellAfter: 0)
@@ -128,6 +173,7 @@ extension Ref where Pointee == Heap {
     shard.it.state = .loose
     shard.it.spanPages = UInt16(truncatingIfNeeded: pages)
     shard.it.base = run.address
+    shard.it.holes = 0
     bellows_store(shard.remoteAddress, RemoteWord.ownedEmpty.bits)
     forEachTail(shard) { bellows_store($0, GranuleWord.tail(of: shard.address).bits) }
     shard.owner = GranuleWord(heap.address)
@@ -152,7 +198,9 @@ extension Ref where Pointee == Heap {
     let run = PageRun(address: shard.it.base, pages: UInt(shard.it.spanPages), isZero: false)
     forEachTail(shard) { bellows_store($0, GranuleWord.nothing.bits) }
     shard.owner = .nothing
+    noteHoles(shard, 0)
     it.arena.free(run)
+    tick()
   }
 
   /// Lets go of an owned shard that is in no list: back to the zone if it is empty, to the abandoned list if
@@ -162,22 +210,25 @@ extension Ref where Pointee == Heap {
       shard.collectRemote()
       let used = shard.used
       if used == 0 {
-        if shard.it.state == .listed { abandoned(shard.sizeClass).remove(shard) }
+        unlist(shard)
         retire(shard)
         return
       }
       shard.setUsed(used, tellAfter: used)
       shard.owner = .unowned
-      if shard.it.state != .listed, shard.available >= shard.worthwhile {
-        abandoned(shard.sizeClass).add(shard)
+      if shard.it.state == .loose, shard.available >= shard.worthwhile {
+        shard.it.stamp = UInt32(truncatingIfNeeded: bellows_clock_milliseconds())
+        abandoned(shard.sizeClass).add(shard, .listed)
       }
     } while !shard.disown()
   }
 
   /// A current shard counts one more than is used, so that the last free of a block does not report it
   /// empty: it is about to be used again.
+  @inline(__always)
   func bias(_ shard: ShardRef) {
-    let used = UInt32(shard.it.capacity)
+    var used = UInt32(shard.it.capacity)
+    if _slowPath(shard.it.holes != 0) { used &-= blocksInHoles(shard) }
     shard.it.countdown = used &+ 1
     shard.it.reserve = 0 &- 1
   }

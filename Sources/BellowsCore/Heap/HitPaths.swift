@@ -2,6 +2,7 @@
 //
 //   malloc  table lookup of the class, pop the thread's list                          14 instructions
 //   free    section table, granule's word == my heap?, push, count down               23 instructions
+//           the same for blocks above 2 KiB, whose granule may be a later one           29 at most
 //
 // Inlined into the entry points with constants for the process heap (`Geometry.standard`, origin 0), and into
 // tests with an arena's own values.
@@ -13,8 +14,8 @@ package enum FreeOutcome {
   case done
   /// No section is at the address, or the block is the one freed last.
   case miss
-  /// Not a block of the heap's small shards: what the granule's word says.
-  case other(GranuleWord)
+  /// Not a block of a one-granule shard of the heap: the address of its granule's descriptor.
+  case other(UInt)
   /// Done, and the owner wanted to hear of it.
   case countedDown(ShardRef)
 }
@@ -40,23 +41,28 @@ package enum HitPath {
   package static func free(
     _ heap: UInt, _ block: UInt, table: UInt, limit: UInt, origin: UInt, sectionShift: UInt
   ) -> FreeOutcome {
-    let offset = block &- origin
-    let index = offset &>> sectionShift
-    if _slowPath(index >= limit) { return .miss }
-    let nullBytes = (1 &<< (sectionShift &- Page.shift)) &* Page.descriptorBytes
-    let memmap = table &+ bellows_load(table &+ nullBytes &+ index &* 8)
-    // The granule's first descriptor: 64 bytes for each of its four pages.
-    let shift = Page.shift &- 6
-    let mask = ((1 &<< (sectionShift &- shift)) &- 1) & ~((1 &<< (Page.granuleShift &- shift)) &- 1)
-    let descriptor = memmap &+ ((offset &>> shift) & mask)
-    let word = bellows_load(descriptor)
-    if _slowPath(word != heap) { return .other(GranuleWord(word)) }
+    if _slowPath((block &- origin) &>> sectionShift >= limit) { return .miss }
+    let descriptor = granule(of: block, table: table, origin: origin, sectionShift: sectionShift)
+    if _slowPath(bellows_load(descriptor) != heap) { return .other(descriptor) }
     return push(block, ShardRef(descriptor))
   }
 
-  /// The second half for blocks above 512 bytes, whose granule may be a later one of a slab.
+  /// The descriptor of the granule that holds `block`, which must be below the table's limit.
   @inline(__always)
-  package static func free(_ heap: UInt, _ block: UInt, word: GranuleWord) -> FreeOutcome {
+  package static func granule(of block: UInt, table: UInt, origin: UInt, sectionShift: UInt) -> UInt {
+    let offset = block &- origin
+    let nullBytes = (1 &<< (sectionShift &- Page.shift)) &* Page.descriptorBytes
+    let memmap = table &+ bellows_load(table &+ nullBytes &+ (offset &>> sectionShift) &* 8)
+    // The granule's first descriptor: 64 bytes for each of its four pages.
+    let shift = Page.shift &- 6
+    let mask = ((1 &<< (sectionShift &- shift)) &- 1) & ~((1 &<< (Page.granuleShift &- shift)) &- 1)
+    return memmap &+ ((offset &>> shift) & mask)
+  }
+
+  /// The second half for blocks whose granule may be a later one of a shard.
+  @inline(__always)
+  package static func free(_ heap: UInt, _ block: UInt, descriptor: UInt) -> FreeOutcome {
+    let word = GranuleWord(bellows_load(descriptor))
     if _slowPath(!word.isTail || bellows_load(word.head) != heap) { return .miss }
     return push(block, ShardRef(word.head))
   }

@@ -5,19 +5,23 @@
 //   │ owner │ local │ counts, class  │ links, base  │  │ remote: count | block | owned │
 //   └───────┴───────┴────────────────┴──────────────┘  └───────────────────────────────┘
 //
-// A block is in one of five places: live; on its thread heap's list (`heads`, taken from here in one go);
-// on `local`, freed by the owner; on `remote`, freed by others; or not yet threaded (beyond `capacity`).
-// The first two and the fourth count as used: counts are settled when a list moves.
+// A block is in one of six places: live; on its thread heap's list (`heads`, taken from here in one go); on
+// `local`, freed by the owner; on `remote`, freed by others; not yet threaded (beyond `capacity`); or free on a
+// page that was returned (`holes`). The first two and the fourth count as used: counts are settled when a list
+// moves.
 //
-//             exhausted                     first free (claim)
-//    current ───────────► unowned, full ──────────────────────► owned: cooling, then partial
-//       ▲                                                         │ last free: back to the zone
-//       └───────────── chosen at refill ◄─────────────────────────┤
-//       └───────────── chosen at refill ◄── abandoned list ◄──────┘ too many, thread exit
+//             exhausted                                     an eighth free
+//    current ───────────► owned, full (cooling) ──────────────────────────► partial
+//       ▲         │                 ▲                                         │ last free: back to the zone
+//       │         │ where others    │ first free (claim)                      │
+//       │         │ free its blocks │                                         │
+//       │         └────► unowned, full                                        │
+//       ├───────────── chosen at refill ◄─────────────────────────────────────┤
+//       └───────────── chosen at refill ◄── abandoned list ◄──────────────────┘ too many partial, thread exit
 //
-// A full shard is given up at once, so that whoever frees its blocks can make use of it, whichever thread
-// filled it. Bit 0 of `remote` is the ownership itself: it is taken from 0 to 1 by compare-and-exchange, and
-// the fields of line 0 belong to whoever did so.
+// Where other threads free the blocks of a class, its full shards are given up at once, so that whoever frees
+// can make use of them. Bit 0 of `remote` is the ownership itself: it is taken from 0 to 1 by
+// compare-and-exchange, and the fields of line 0 belong to whoever did so.
 
 import CShims
 
@@ -41,17 +45,24 @@ package struct Shard: BitwiseCopyable {
   package var previous: UInt
   /// Address of block 0.
   package var base: UInt
-  package var unused: UInt
+  /// Bit p: page p was returned to the system, since every block on it was free; those blocks are on no list.
+  package var holes: UInt64
   /// Line 1. Bit 0: owned. Bits 4 to 47: the first block freed by others. Bits 48 to 63: how many.
   package var remote: UInt
+  /// When it was listed, in milliseconds, cut to 32 bits. The owner's.
+  package var stamp: UInt32
 
   package enum State: UInt8, BitwiseCopyable, Sendable {
     /// In no list: current, or full and unowned.
     case loose
-    /// In its owner's queue.
-    case queued
+    /// In its owner's queue: not yet worth choosing.
+    case cooling
+    /// In its owner's queue: worth choosing.
+    case partial
     /// On the abandoned list of its class.
     case listed
+    /// On the list of those among them that have holes, or were found to have room for none.
+    case perforated
   }
 }
 

@@ -11,26 +11,44 @@ package struct ThreadHeap: BitwiseCopyable {
   /// Per class: free blocks, all of them from `current`. The hit path's; must stay the first field.
   package var heads: InlineArray<40, UInt>
   package var lockWord: UInt
+  /// Freed runs up to 256 KiB, one of each length (Heap+Runs.swift). Anybody's, by atomic exchange.
+  package var slots: InlineArray<24, UInt>
+  /// Per class: whether other threads free its blocks. They set 1; the owner makes it 2 when it has acted on it.
+  package var foreign: InlineArray<40, UInt8>
+  /// The address of the thread's two words (bellows_shims.h); 0: unknown, or the thread ended. Under the lock.
+  package var words: UInt
+  /// An address on the thread's stack.
+  package var stack: UInt
+  /// Counts slow paths; what it was at the helper's last look, and when the heap was last trimmed.
+  package var activity: UInt32
+  package var seenActivity: UInt32
+  package var trimmedActivity: UInt32
+  package var refusals: UInt32
   /// Per class: the shard that `heads` came from, or 0.
   package var current: InlineArray<40, UInt>
   /// Per class: owned shards. Partial ones, worth choosing, in front; cooling ones behind.
   package var first: InlineArray<40, UInt>
   package var last: InlineArray<40, UInt>
-  package var queued: InlineArray<40, UInt16>
+  /// Per class: how many of them are partial.
+  package var partial: InlineArray<40, UInt16>
   /// Per class: shards taken fresh, up to 255: the measure for how much of the next one to thread at once.
   package var fresh: InlineArray<40, UInt8>
-  /// Runs of pages that this thread freed and may want again.
-  package var runs: RunCache
   /// The next of all thread heaps, and of the idle ones.
   package var nextHeap: UInt
   package var nextIdle: UInt
   package var threadID: UInt32
   package var isIdle: Bool
 
+  /// Where `slots` is.
+  package static var slotsOffset: UInt { 328 }
+  /// Where `foreign` is.
+  package static var foreignOffset: UInt { 520 }
   /// Bytes of a record; 64-byte aligned, so that the low bits of its address are free for tags.
   package static var bytes: UInt { UInt(bitPattern: MemoryLayout<ThreadHeap>.size).rounded(upTo: 64) }
-  /// Shards of a class that a thread keeps beside its current one. The rest is left for others to find.
-  package static var queueLimit: UInt16 { 32 }
+  /// Partial shards of a class that a thread keeps beside its current one. The rest is left for others to
+  /// find. Cooling ones have less than an eighth to offer and are not limited: a thread that frees at random
+  /// in many shards would otherwise claim and give up one at every free.
+  package static var partialLimit: UInt16 { 32 }
 }
 
 package typealias ThreadHeapRef = Ref<ThreadHeap>
@@ -38,12 +56,19 @@ package typealias ThreadHeapRef = Ref<ThreadHeap>
 extension Ref where Pointee == ThreadHeap {
   package var lock: Lock { Lock(address &+ 320, .heap) }
 
+  /// Takes the lock and notes that the thread is active.
+  func enterSlowPath() {
+    lock.acquire()
+    it.activity &+= 1
+  }
+
   // MARK: The queue of a class
 
   package func enqueue(_ shard: ShardRef, atFront: Bool) {
     let place = Int(shard.it.sizeClass)
-    shard.it.state = .queued
+    shard.it.state = atFront ? .partial : .cooling
     if atFront {
+      it.partial[place] &+= 1
       let head = it.first[place]
       shard.it.previous = 0
       shard.it.next = head
@@ -56,7 +81,6 @@ extension Ref where Pointee == ThreadHeap {
       if tail != 0 { ShardRef(tail).it.next = shard.address } else { it.first[place] = shard.address }
       it.last[place] = shard.address
     }
-    it.queued[place] &+= 1
   }
 
   package func dequeue(_ shard: ShardRef) {
@@ -65,23 +89,25 @@ extension Ref where Pointee == ThreadHeap {
     let previous = shard.it.previous
     if next != 0 { ShardRef(next).it.previous = previous } else { it.last[place] = previous }
     if previous != 0 { ShardRef(previous).it.next = next } else { it.first[place] = next }
-    it.queued[place] &-= 1
+    if shard.it.state == .partial { it.partial[place] &-= 1 }
     shard.it.state = .loose
   }
 
   /// Puts an owned shard where its content belongs, and says when its owner wants to hear of it: when it is
-  /// worth choosing, and then when it is empty.
-  package func place(_ shard: ShardRef) {
+  /// worth choosing, and then when it is empty. False, and nothing done, where the thread has enough.
+  package func place(_ shard: ShardRef) -> Bool {
     let used = shard.used
     let available = shard.available
     let worthwhile = shard.worthwhile
     if available >= worthwhile {
+      if it.partial[Int(shard.it.sizeClass)] >= ThreadHeap.partialLimit { return false }
       shard.setUsed(used, tellAfter: used)
       enqueue(shard, atFront: true)
     } else {
       shard.setUsed(used, tellAfter: min(worthwhile &- available, used))
       enqueue(shard, atFront: false)
     }
+    return true
   }
 
   /// Gives the blocks on the thread's list of a class back to the shard they came from.
@@ -100,22 +126,4 @@ extension Ref where Pointee == ThreadHeap {
     }
     shard.setUsed(shard.used &- count, tellAfter: shard.it.countdown)
   }
-}
-
-/// A few runs of pages that a thread freed, kept for its next request of about that size.
-package struct RunCache: BitwiseCopyable {
-  package struct Entry: BitwiseCopyable {
-    package var address: UInt
-    package var pages: UInt
-  }
-
-  package var entries: InlineArray<8, Entry>
-  package var pages: UInt
-  /// The entry to give up next.
-  package var turn: UInt
-
-  /// Runs up to 1 MiB are kept, 2 MiB of them in all: what a thread reuses within microseconds; more would
-  /// be memory that nobody else can have.
-  package static var largestPages: UInt { 256 }
-  package static var limitPages: UInt { 512 }
 }

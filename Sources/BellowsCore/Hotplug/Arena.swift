@@ -108,19 +108,22 @@ extension Ref where Pointee == Arena {
   /// `pages` pages in a row, growing the arena where its zone has none. Nil: the system or the capacity is
   /// exhausted.
   package func allocate(pages: UInt, alignment: UInt) -> PageRun? {
-    if let run = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+    switch it.zone.allocate(pages: pages, alignment: alignment) {
+    case .run(let run): return run
+    case .refused: return nil
+    case .none: break
+    }
     let limit = it.geometry.sectionPages &- it.geometry.memmapBytes &>> Page.shift
     guard pages <= limit, alignment < it.geometry.sectionPages else { return nil }
     growth.acquire()
     defer { growth.release() }
-    // Another thread may have grown the arena while this one waited.
-    if let run = it.zone.allocate(pages: pages, alignment: alignment) { return run }
-    guard let section = addSection() else { return nil }
-    if let run = it.zone.allocate(pages: pages, alignment: alignment) { return run }
-    // A short section, where address space ran out, may be too small for this one request. It stays: it
-    // serves smaller ones.
-    _ = section
-    return nil
+    // Another thread may have grown the arena while this one waited. And a short section, where address space
+    // ran out, may be too small for this request: it stays and serves smaller ones.
+    if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+    guard addSection() != nil, case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) else {
+      return nil
+    }
+    return run
   }
 
   package func free(_ run: PageRun) {
@@ -208,8 +211,8 @@ extension Ref where Pointee == Arena {
     it.platform.attempt(it.capacity == 0 ? .release : .reset, place.base, bytes)
     // The advice is part of what makes neighbouring mappings one.
     if it.capacity != 0 { it.platform.attempt(.noDump, place.base, bytes) }
-    // The record stays in the directory for the next try at this address.
-    SectionRef(place.record).it.blocks = 0
+    // The record stays in the directory, zeroed, for the next try at this address.
+    bellows_zero(place.record, recordBytes)
   }
 
   /// The record for the section at `base`: a new one, or the one of an earlier section there.
@@ -229,6 +232,29 @@ extension Ref where Pointee == Arena {
     guard let record = it.metadata.allocate(recordBytes, platform: platform) else { return nil }
     bellows_store_release(entry, record)
     return record
+  }
+
+  // MARK: Giving sections back
+
+  /// Returns address space and commit charge that nothing needs: the free pageblocks at the end of each
+  /// section become inaccessible, and sections without a used page go altogether (but for an arena with a
+  /// reservation of its own, whose sections are its caller's). Call it with nothing dirty.
+  ///
+  /// For the moment when the system refuses memory; otherwise sections stay, since their address space costs
+  /// nothing.
+  package func shrink() {
+    growth.acquire()
+    defer { growth.release() }
+    it.zone.decommitTails()
+    guard it.capacity == 0 else { return }
+    while let section = it.zone.detachFreeSection() {
+      it.table.set(section.it.base, memmap: 0)
+      it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
+      // The record stays in the directory, zeroed, for another section at this address.
+      if it.lastSection == section.it.base { it.lastSection = 0 }
+      bellows_zero(section.address, recordBytes)
+      it.sections &-= 1
+    }
   }
 
   /// Gives the whole arena back: for arenas with a reservation of their own. Metadata chunks go with it

@@ -1,14 +1,20 @@
 // The figures of a heap and its arena, exact in pages.
 
+import CShims
+
 /// In pages unless stated otherwise.
 package struct HeapStatistics: BitwiseCopyable, Sendable {
   package var presentPages: UInt = 0
   package var committedPages: UInt = 0
   package var memmapPages: UInt = 0
-  /// Pages of sections that blocks lie in.
+  /// Pages of sections that blocks lie in, or that are kept for blocks.
   package var usedPages: UInt = 0
   /// Free pages that may be resident.
   package var dirtyPages: UInt = 0
+  /// Used pages that are freed runs, kept for the next request of their length.
+  package var slottedPages: UInt = 0
+  /// Used pages that were returned out of partly used shards.
+  package var holePages: UInt = 0
   package var returnedPages: UInt = 0
   package var returnCalls: UInt = 0
   package var hugeBytes: UInt = 0
@@ -26,6 +32,8 @@ extension Ref where Pointee == Heap {
     var result = HeapStatistics()
     registry.acquire()
     result.heaps = it.heapCount
+    result.slottedPages = slottedPages()
+    result.holePages = bellows_load(address &+ Heap.holePagesOffset)
     registry.release()
     hugeTable.lock.acquire()
     result.hugeBytes = hugeTable.it.bytes

@@ -14,7 +14,7 @@
 
 package struct Pageblock: BitwiseCopyable {
   /// Pages that are allocated, or not the allocator's to give: the memmap, pages beyond the section's end.
-  package var used: PageMask
+  package var used: BuddyMask
   /// Free pages that may be resident: they were handed out since they were last returned to the system.
   package var dirty: PageMask
   /// The section's record. This and `index` are set when the pageblock is committed.

@@ -2,6 +2,15 @@
 
 import CShims
 
+/// What a request for pages came to.
+package enum PageOutcome {
+  case run(PageRun)
+  /// No free pages in a row.
+  case none
+  /// There are, but the system refuses to make them accessible.
+  case refused
+}
+
 /// Pages in a row.
 package struct PageRun: BitwiseCopyable, Sendable {
   package var address: UInt
@@ -14,12 +23,11 @@ package struct PageRun: BitwiseCopyable, Sendable {
 }
 
 extension Ref where Pointee == Zone {
-  /// `pages` pages in a row at a multiple of `alignment` pages (a power of two), or nil where the zone has
-  /// no such run. What rounding up to an order leaves over goes back at once.
+  /// `pages` pages in a row at a multiple of `alignment` pages (a power of two). What rounding up to an order leaves over goes back at once.
   ///
   /// Takes the zone's lock. One bit scan per request up to a pageblock; a scan of the sections with free
   /// pageblocks above.
-  package func allocate(pages: UInt, alignment: UInt) -> PageRun? {
+  package func allocate(pages: UInt, alignment: UInt) -> PageOutcome {
     lock.acquire()
     defer { lock.release() }
     let order = max(pages.ceilingLog2, alignment.ceilingLog2)
@@ -27,22 +35,24 @@ extension Ref where Pointee == Zone {
       ? allocateInBlock(pages: pages, order: order) : allocateBlocks(pages: pages, alignment: alignment)
   }
 
-  private func allocateInBlock(pages: UInt, order: UInt) -> PageRun? {
+  private func allocateInBlock(pages: UInt, order: UInt) -> PageOutcome {
     let candidates =
       it.occupied & ((~0 as UInt64) &<< UInt64(truncatingIfNeeded: order &* Zone.listsPerOrder))
     if candidates != 0 {
       let block = PageblockRef(it.heads[candidates.trailingZeroBitCount])
-      if let first = block.it.used.firstFree(order: order) { return take(block, first: first, pages: pages) }
+      if let first = block.it.used.firstFree(order: order) {
+        return .run(take(block, first: first, pages: pages))
+      }
     }
     var section = SectionRef(firstSectionWithFreeBlock())
     while section.address != 0 {
       if section.it.freeBlocks > 0, let index = section.it.busy.next(member: false, from: 0) {
-        guard commit(section, through: index &+ 1) else { return nil }
-        return take(section.block(index), first: 0, pages: pages)
+        guard commit(section, through: index &+ 1) else { return .refused }
+        return .run(take(section.block(index), first: 0, pages: pages))
       }
       section = SectionRef(section.it.next)
     }
-    return nil
+    return .none
   }
 
   private func take(_ block: PageblockRef, first: UInt, pages: UInt) -> PageRun {
@@ -76,7 +86,7 @@ extension Ref where Pointee == Zone {
     return section
   }
 
-  private func allocateBlocks(pages: UInt, alignment: UInt) -> PageRun? {
+  private func allocateBlocks(pages: UInt, alignment: UInt) -> PageOutcome {
     let order = it.geometry.pageblockOrder
     let blocks = (pages &+ (blockPages &- 1)) &>> order
     let step = alignment <= blockPages ? 1 : alignment &>> order
@@ -87,13 +97,13 @@ extension Ref where Pointee == Zone {
         if let index = section.it.busy.firstFreeRun(
           length: blocks, alignment: step, origin: origin, limit: UInt(section.it.blocks))
         {
-          guard commit(section, through: index &+ blocks) else { return nil }
-          return takeRun(section, section.it.base &+ index &<< it.geometry.pageblockShift, pages)
+          guard commit(section, through: index &+ blocks) else { return .refused }
+          return .run(takeRun(section, section.it.base &+ index &<< it.geometry.pageblockShift, pages))
         }
       }
       section = SectionRef(section.it.next)
     }
-    return nil
+    return .none
   }
 
   private func takeRun(_ section: SectionRef, _ address: UInt, _ pages: UInt) -> PageRun {

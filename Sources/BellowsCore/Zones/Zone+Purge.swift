@@ -20,6 +20,14 @@ extension Ref where Pointee == Zone {
     it.purgeTail = block.address
   }
 
+  /// Counts pages that the heap returned out of its shards. Takes the zone's lock.
+  package func noteReturned(_ pages: UInt) {
+    lock.acquire()
+    it.returnedPages = it.returnedPages &+ pages
+    it.returnCalls = it.returnCalls &+ 1
+    lock.release()
+  }
+
   private func dequeuePurge(_ block: PageblockRef) {
     block.clear(Pageblock.queued)
     if block.it.purgeNext != 0 {
@@ -44,7 +52,7 @@ extension Ref where Pointee == Zone {
     // A pageblock whose purge fails, or that is freed into meanwhile, goes to the end of the queue: stop
     // where the pass began.
     let last = it.purgeTail
-    while it.purgeHead != 0, it.dirtyPages > keep {
+    while it.purgeHead != 0, keep == 0 || it.dirtyPages > keep {
       let block = PageblockRef(it.purgeHead)
       guard block.it.dirtySince <= deadline else { break }
       dequeuePurge(block)
@@ -59,11 +67,21 @@ extension Ref where Pointee == Zone {
   private func purge(_ block: PageblockRef) -> UInt {
     guard block.it.dirtyPages != 0, !block.has(Pageblock.isolated) else { return 0 }
     let dirty = block.it.dirty
+    let isFree = block.it.usedPages == 0
     block.set(Pageblock.isolated)
     settle(block)
     lock.release()
 
     let start = address(of: block)
+    // Nothing is described in a free pageblock, so its part of the memmap is all zeros and can go as well: what
+    // was 2 GiB of blocks would otherwise leave 32 MiB of descriptors behind.
+    if isFree {
+      let section = SectionRef(block.it.section)
+      let bytes = blockPages &* Page.descriptorBytes
+      if bytes.isAligned(to: Page.bytes) {
+        it.platform.attempt(.discard, section.it.memmap &+ UInt(block.it.index) &* bytes, bytes)
+      }
+    }
     var gone = PageMask()
     var pages: UInt = 0
     var calls: UInt = 0

@@ -47,4 +47,67 @@ extension Ref where Pointee == Zone {
     let first = it.firstFreeSection
     if first == 0 || SectionRef(first).it.number > section.it.number { it.firstFreeSection = section.address }
   }
+
+  // MARK: Giving back
+
+  /// Makes the clean, free pageblocks at the end of each section's committed prefix inaccessible, so that
+  /// their commit charge goes back. Takes the zone's lock, during the system calls too: for the moment when
+  /// memory has run out.
+  package func decommitTails() {
+    lock.acquire()
+    defer { lock.release() }
+    var next = it.firstSection
+    while next != 0 {
+      let section = SectionRef(next)
+      next = section.it.next
+      let committed = UInt(section.it.committedBlocks)
+      var kept = committed
+      while kept > UInt(section.it.memmapBlocks), isIdle(section.block(kept &- 1)) { kept = kept &- 1 }
+      guard kept < committed else { continue }
+      let start = section.it.base &+ kept &<< it.geometry.pageblockShift
+      // A fresh mapping takes the charge back; mprotect alone would keep it.
+      guard it.platform.attempt(.reset, start, (committed &- kept) &<< it.geometry.pageblockShift) else { continue }
+      it.platform.attempt(.noDump, start, (committed &- kept) &<< it.geometry.pageblockShift)
+      it.platform.attempt(.noHuge, start, (committed &- kept) &<< it.geometry.pageblockShift)
+      section.it.committedBlocks = UInt16(truncatingIfNeeded: kept)
+    }
+  }
+
+  /// Whether nothing in a pageblock is used, dirty or under way.
+  private func isIdle(_ block: PageblockRef) -> Bool {
+    block.it.usedPages == 0 && block.it.dirtyPages == 0 && !block.has(Pageblock.isolated)
+      && !block.has(Pageblock.queued)
+  }
+
+  /// Takes out a section of which nothing but the memmap is used or accessible; nil where there is none.
+  /// Takes the zone's lock.
+  package func detachFreeSection() -> SectionRef? {
+    lock.acquire()
+    defer { lock.release() }
+    var previous: UInt = 0
+    var next = it.firstSection
+    while next != 0 {
+      let section = SectionRef(next)
+      if section.it.committedBlocks == section.it.memmapBlocks {
+        remove(section, after: previous)
+        return section
+      }
+      previous = next
+      next = section.it.next
+    }
+    return nil
+  }
+
+  private func remove(_ section: SectionRef, after previous: UInt) {
+    if previous == 0 {
+      it.firstSection = section.it.next
+    } else {
+      SectionRef(previous).it.next = section.it.next
+    }
+    if it.lastSection == section.address { it.lastSection = previous }
+    if it.firstFreeSection == section.address { it.firstFreeSection = section.it.next }
+    let blocks = UInt(section.it.blocks)
+    it.presentPages = it.presentPages &- blocks &* blockPages
+    it.managedPages = it.managedPages &- (blocks &- UInt(section.it.memmapBlocks)) &* blockPages
+  }
 }

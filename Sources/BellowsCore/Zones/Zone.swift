@@ -110,7 +110,7 @@ extension Ref where Pointee == Zone {
 
   private func link(_ block: PageblockRef, _ list: UInt8) {
     let place = Int(list &- 1)
-    let head = it.heads[place]
+    let head = unsafe it.heads[unchecked: place]
     block.it.list = list
     // Lower sections to the front: of equals, the one that should stay in use.
     if head != 0, isBefore(Ref<Pageblock>(head), block) {
@@ -123,7 +123,7 @@ extension Ref where Pointee == Zone {
       block.it.previous = 0
       block.it.next = head
       if head != 0 { Ref<Pageblock>(head).it.previous = block.address }
-      it.heads[place] = block.address
+      unsafe it.heads[unchecked: place] = block.address
     }
     it.occupied |= 1 &<< UInt64(truncatingIfNeeded: place)
   }
@@ -134,7 +134,7 @@ extension Ref where Pointee == Zone {
     if block.it.previous != 0 {
       Ref<Pageblock>(block.it.previous).it.next = block.it.next
     } else {
-      it.heads[place] = block.it.next
+      unsafe it.heads[unchecked: place] = block.it.next
       if block.it.next == 0 { it.occupied &= ~(1 &<< UInt64(truncatingIfNeeded: place)) }
     }
     block.it.list = 0

@@ -1,0 +1,57 @@
+// C++ operator new: as malloc, but failure calls the program's new handler until there is none, and then throws.
+// The run-time's functions are those of libstdc++ and libc++, if the program has one of them.
+#include <stdbool.h>
+
+#include "bellows_process.h"
+#include "bellows_shims.h"
+
+typedef void (*handler)(void);
+extern handler _ZSt15get_new_handlerv(void) __attribute__((weak));
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+
+static bool call_new_handler(void) {
+  handler installed = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+  if (installed == NULL) return false;
+  installed();
+  return true;
+}
+
+static void fail(void) {
+  if (_ZSt17__throw_bad_allocv) _ZSt17__throw_bad_allocv();
+  static const char line[] = "bellows: operator new: out of memory, and no C++ run-time to throw with\n";
+  bellows_write(2, (uintptr_t)line, sizeof line - 1);
+  bellows_abort();
+}
+
+uintptr_t bellows_new_miss(uintptr_t bytes) {
+  for (;;) {
+    uintptr_t block = bellows_malloc_miss(bytes);
+    if (block != 0) return block;
+    if (!call_new_handler()) fail();
+  }
+}
+
+__attribute__((visibility("hidden"))) uintptr_t bw_new_nothrow(uintptr_t bytes, uintptr_t tag) {
+  (void)tag;
+  for (;;) {
+    uintptr_t block = bellows_malloc_miss(bytes);
+    if (block != 0 || !call_new_handler()) return block;
+  }
+}
+
+__attribute__((visibility("hidden"))) uintptr_t bw_new_aligned(uintptr_t bytes, uintptr_t alignment) {
+  for (;;) {
+    uintptr_t block = bellows_allocate_aligned(alignment, bytes);
+    if (block != 0) return block;
+    if (!call_new_handler()) fail();
+  }
+}
+
+__attribute__((visibility("hidden"))) uintptr_t bw_new_aligned_nothrow(uintptr_t bytes, uintptr_t alignment,
+                                                                     uintptr_t tag) {
+  (void)tag;
+  for (;;) {
+    uintptr_t block = bellows_allocate_aligned(alignment, bytes);
+    if (block != 0 || !call_new_handler()) return block;
+  }
+}

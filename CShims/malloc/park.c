@@ -1,0 +1,109 @@
+// Is a thread blocked, and outside the hit paths? The kernel's view of it, and its stack.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "bellows_process.h"
+
+// The hit paths. They make no calls, so an address inside one is on a stack only where a signal interrupted it.
+void bw_malloc(void);
+void bw_malloc_miss(void);
+void bw_calloc(void);
+void bw_new(void);
+void bw_free(void);
+void bw_free_tail(void);
+void bw_free_sized(void);
+enum { HIT_PATH_BYTES = 512 };  // the longest is 330 bytes; a test looks
+
+static bool in_hit_path(uintptr_t word) {
+  static void (*const starts[])(void) = {bw_malloc, bw_malloc_miss, bw_calloc,   bw_new,
+                                         bw_free,   bw_free_tail,   bw_free_sized};
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+    if (word - (uintptr_t)starts[i] < HIT_PATH_BYTES) return true;
+  return false;
+}
+
+// Up to `room` - 1 bytes of /proc/self/task/TID/NAME, with a 0 behind them. Plain system calls: no allocation.
+static bool read_task(uint32_t tid, const char *name, char *text, size_t room) {
+  char path[64] = "/proc/self/task/";
+  char digits[12];
+  size_t at = strlen(path), count = 0;
+  do digits[count++] = (char)('0' + tid % 10);
+  while ((tid /= 10) != 0);
+  while (count > 0) path[at++] = digits[--count];
+  path[at++] = '/';
+  strcpy(path + at, name);
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  ssize_t got = read(descriptor, text, room - 1);
+  close(descriptor);
+  if (got <= 0) return false;
+  text[got] = 0;
+  return true;
+}
+
+// "NUMBER ARG*6 STACK COUNTER" of a thread in a system call; other forms where it runs or blocks elsewhere.
+static bool blocked_at(const char *text, uintptr_t *stack) {
+  if (text[0] < '0' || text[0] > '9') return false;
+  const char *place = text;
+  for (int field = 0; field < 7; field++) {
+    place = strchr(place, ' ');
+    if (place == NULL) return false;
+    place++;
+  }
+  *stack = strtoull(place, NULL, 16);
+  return *stack != 0;
+}
+
+// From the stack pointer to the end of the stack's mapping: no word in a hit path. More than 1 MiB is not
+// looked at but refused.
+static bool stack_is_clean(uintptr_t stack, uintptr_t known) {
+  enum { CHUNK = 4096, LIMIT = 1 << 20 };
+  if (known - stack > LIMIT && stack - known > LIMIT) return false;
+  uintptr_t words[CHUNK / sizeof(uintptr_t)];
+  uintptr_t place = stack & ~(uintptr_t)7;
+  for (;;) {
+    if (place - stack > LIMIT) return false;
+    size_t length = CHUNK - place % CHUNK;
+    struct iovec here = {words, length}, there = {(void *)place, length};
+    ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+    if (got < 0) return errno == EFAULT && place > known;
+    for (size_t i = 0; i < (size_t)got / sizeof *words; i++)
+      if (in_hit_path(words[i])) return false;
+    if ((size_t)got < length) return place + (uintptr_t)got > known;
+    place += length;
+  }
+}
+
+static bool parked(uint32_t tid, uintptr_t known) {
+  char before[256], after[256], switches[2048], switches_after[2048];
+  uintptr_t stack = 0;
+  if (!read_task(tid, "syscall", before, sizeof before) || !blocked_at(before, &stack)) return false;
+  if (!read_task(tid, "status", switches, sizeof switches)) return false;
+  if (!stack_is_clean(stack, known)) return false;
+  // It must not have run meanwhile, or what was read of its stack means nothing.
+  if (!read_task(tid, "status", switches_after, sizeof switches_after)) return false;
+  if (!read_task(tid, "syscall", after, sizeof after) || strcmp(before, after) != 0) return false;
+  const char *one = strstr(switches, "voluntary_ctxt"), *other = strstr(switches_after, "voluntary_ctxt");
+  return one != NULL && other != NULL && strcmp(one, other) == 0;
+}
+
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack) {
+  int saved = errno;
+  bool result = parked(tid, stack);
+  errno = saved;
+  return result;
+}
+
+void bellows_barrier_start(void) {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+
+void bellows_barrier(void) { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }

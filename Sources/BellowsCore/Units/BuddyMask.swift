@@ -1,0 +1,119 @@
+// The buddy of a pageblock: the set of its used pages, and how large a free block each word of it has.
+//
+// There is no free list. An aligned free block of order k is 2^k clear bits at a multiple of 2^k, found by
+// folding words. Coalescing needs no code at all, a tail goes back by clearing bits, and caging a range is one
+// mask operation. Freeing writes no descriptor, so a free page's memmap line stays untouched.
+//
+// `gaps` holds a byte per word: 6 minus the order of the word's largest free block, 7 where it has none. So
+// zero bits are "all free" here too, and a change of a few pages looks at one word only.
+
+package struct BuddyMask: BitwiseCopyable, Sendable {
+  package private(set) var pages: PageMask
+  private var gaps: UInt64
+
+  package init() {
+    pages = PageMask()
+    gaps = 0
+  }
+
+  package func contains(_ page: UInt) -> Bool { pages.contains(page) }
+  package func count(_ first: UInt, count: UInt) -> UInt { pages.count(first, count: count) }
+
+  package mutating func insert(_ first: UInt, count: UInt) {
+    pages.insert(first, count: count)
+    measure(first, count)
+  }
+
+  package mutating func remove(_ first: UInt, count: UInt) {
+    pages.remove(first, count: count)
+    measure(first, count)
+  }
+
+  /// Brings `gaps` up to date for the words that hold the pages.
+  private mutating func measure(_ first: UInt, _ count: UInt) {
+    var place = first &>> 6
+    while place &* 64 < first &+ count {
+      let shift = UInt64(truncatingIfNeeded: place &* 8)
+      let gap = Self.gap(~pages.word(Int(bitPattern: place)))
+      gaps = gaps & ~(0xff &<< shift) | gap &<< shift
+      place = place &+ 1
+    }
+  }
+
+  /// 6 minus the order of the largest aligned block in a word whose free pages are `free`.
+  private static func gap(_ free: UInt64) -> UInt64 {
+    if free == ~0 { return 0 }
+    let order1 = free & (free &>> 1) & 0x5555_5555_5555_5555
+    let order2 = order1 & (order1 &>> 2) & 0x1111_1111_1111_1111
+    let order3 = order2 & (order2 &>> 4) & 0x0101_0101_0101_0101
+    if order3 != 0 {
+      let order4 = order3 & (order3 &>> 8) & 0x0001_0001_0001_0001
+      let order5 = order4 & (order4 &>> 16) & 0x0000_0001_0000_0001
+      return order5 != 0 ? 1 : order4 != 0 ? 2 : 3
+    }
+    return order2 != 0 ? 4 : order1 != 0 ? 5 : free != 0 ? 6 : 7
+  }
+
+  /// Bit w: word w is wholly free.
+  private var freeWords: UInt {
+    // Bits 0 to 2 of each byte folded into bit 0, then the eight bits gathered in the top byte.
+    let busy = (gaps | gaps &>> 1 | gaps &>> 2) & 0x0101_0101_0101_0101
+    let free = ~busy & 0x0101_0101_0101_0101
+    return UInt(truncatingIfNeeded: (free &* 0x0102_0408_1020_4080) &>> 56)
+  }
+
+  /// The starts of aligned groups of 2, 4 or 8 among `words`.
+  private static func groups(_ words: UInt, order: UInt) -> UInt {
+    var bits = words
+    if order >= 7 { bits &= bits &>> 1 & 0x55 }
+    if order >= 8 { bits &= bits &>> 2 & 0x11 }
+    if order >= 9 { bits &= bits &>> 4 & 0x01 }
+    return bits
+  }
+
+  /// The lowest start of an aligned block of 2^order free pages (order 0 to 9), or nil.
+  package func firstFree(order: UInt) -> UInt? {
+    if order >= 6 {
+      let starts = Self.groups(freeWords, order: order)
+      return starts == 0 ? nil : UInt(truncatingIfNeeded: starts.trailingZeroBitCount) &* 64
+    }
+    let most = UInt64(truncatingIfNeeded: 6 &- order)
+    var left = gaps
+    for place in 0..<8 {
+      if left & 0xff <= most {
+        let starts = Self.starts(~pages.word(place), order: order)
+        return UInt(bitPattern: place &* 64 &+ starts.trailingZeroBitCount)
+      }
+      left &>>= 8
+    }
+    return nil
+  }
+
+  /// Bits at the starts of aligned blocks of 2^order free pages within a word (order 0 to 5).
+  private static func starts(_ free: UInt64, order: UInt) -> UInt64 {
+    var bits = free
+    if order >= 1 { bits &= bits &>> 1 & 0x5555_5555_5555_5555 }
+    if order >= 2 { bits &= bits &>> 2 & 0x1111_1111_1111_1111 }
+    if order >= 3 { bits &= bits &>> 4 & 0x0101_0101_0101_0101 }
+    if order >= 4 { bits &= bits &>> 8 & 0x0001_0001_0001_0001 }
+    if order >= 5 { bits &= bits &>> 16 & 0x0000_0001_0000_0001 }
+    return bits
+  }
+
+  /// The order of the largest aligned free block; nil where every page is used.
+  package var largestFreeOrder: UInt? {
+    let whole = freeWords
+    if whole != 0 {
+      if Self.groups(whole, order: 7) == 0 { return 6 }
+      if Self.groups(whole, order: 8) == 0 { return 7 }
+      return whole == 0xff ? 9 : 8
+    }
+    var least: UInt64 = 7
+    var left = gaps
+    for _ in 0..<8 {
+      least = min(least, left & 0xff)
+      left &>>= 8
+    }
+    return least == 7 ? nil : UInt(6 &- least)
+  }
+}

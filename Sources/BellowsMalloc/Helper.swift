@@ -1,0 +1,81 @@
+// The helper thread: returns memory when nobody calls malloc or free to do it on the way.
+//
+// It starts in a program that has threads already (or where BELLOWS_THREAD=1 asks for it), when there is
+// something to return. It looks twice in a purge delay while there is, sleeps on a word while there is not,
+// and has every signal blocked.
+//
+//     none ──notice──► running ──nothing to do──► parked
+//                         ▲───────notice────────────┘
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+enum Helper {
+  private enum State: UInt32 { case none, running, parked }
+
+  private static var word: UInt { bellows_process_state() &+ 20352 }
+  /// Less than this many free resident pages (1 MiB) are not worth a thread.
+  private static var leastPages: UInt { 256 }
+
+  private static var settings: Ref<Settings> { Process.settings }
+
+  /// Memory went back to the zone or to a slot: see that somebody returns it.
+  @inline(__always)
+  static func notice() {
+    if _slowPath(bellows_load32(word) != State.running.rawValue) { wake() }
+  }
+
+  private static func wake() {
+    guard Process.zone.it.dirtyPages >= leastPages else { return }
+    if bellows_load32(word) == State.parked.rawValue {
+      if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue { bellows_futex_wake(word) }
+      return
+    }
+    let mode = settings.it.helper
+    guard mode != 1, mode == 2 || !bellows_is_single_threaded() else { return }
+    if bellows_exchange32(word, State.running.rawValue) == State.none.rawValue, !bellows_helper_start() {
+      // No thread to be had: slow paths and malloc_trim go on returning memory.
+      return
+    }
+  }
+
+  /// In the child of a fork there is no helper.
+  static func forget() { bellows_store32(word, State.none.rawValue) }
+
+  /// The thread's life.
+  static func run() {
+    let delay = max(settings.it.purgeDelay, 2)
+    bellows_barrier_start()
+    while true {
+      bellows_sleep_milliseconds(delay / 2)
+      if !look() { park() }
+    }
+  }
+
+  /// Returns what has been free for the purge delay, idle threads' shards included; false if nothing is left to
+  /// look at again.
+  private static func look() -> Bool {
+    let isBusy = Process.heap.trimIdleThreads { heap in
+      bellows_barrier()
+      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack)
+    }
+    Process.heap.purgeExpired(bellows_clock_milliseconds())
+    return isBusy || Process.zone.it.dirtyPages != 0
+  }
+
+  private static func park() {
+    bellows_store32(word, State.parked.rawValue)
+    // What became dirty before the word changed was not noticed.
+    if Process.zone.it.dirtyPages != 0 {
+      bellows_store32(word, State.running.rawValue)
+      return
+    }
+    while bellows_load32(word) == State.parked.rawValue {
+      bellows_futex_wait(word, State.parked.rawValue)
+    }
+  }
+}
+
+@c(bellows_helper_main)
+func helperMain() { Helper.run() }

@@ -1,0 +1,92 @@
+import Testing
+
+/// What the shared object is made of, as binutils see it.
+@Suite("The structure of the shared object", .needsLibrary)
+struct StructureTests {
+  private func lines(_ command: String...) -> [[Substring]] {
+    let child = Child.run(command + [Library.path])
+    #expect(child.ending == .exited(0), "nm and readelf are of Debian's binutils: \(child)")
+    return child.output.split(separator: "\n").map { $0.split(separator: " ") }
+  }
+
+  private func exportsAllowed() throws -> Set<String> {
+    let text = Child.run(["cat", "\(Library.root)/Tests/BellowsMallocTests/exports.txt"]).output
+    return Set(text.split(separator: "\n").filter { !$0.hasPrefix("#") }.map { String($0) })
+  }
+
+  /// Names without versions.
+  private func dynamicNames(_ selection: String) -> Set<String> {
+    Set(lines("nm", "-D", selection).compactMap { $0.last?.split(separator: "@").first.map { String($0) } })
+  }
+
+  @Test("exports are the ABI and bellows_* and nothing else")
+  func exports() throws {
+    let wanted = try exportsAllowed()
+    #expect(wanted.count == 48 && wanted.filter { $0.hasPrefix("_Z") }.count == 20, "exports.txt")
+    let found = dynamicNames("--defined-only")
+    #expect(wanted.subtracting(found).sorted() == [], "missing")
+    let extra = found.subtracting(wanted).filter { !$0.hasPrefix("bellows_") }
+    #expect(extra.sorted() == [], "more than the ABI")
+  }
+
+  /// A protected symbol cannot be the target of a copy relocation or of a program's own address of malloc.
+  @Test func noProtectedSymbols() {
+    let protected = lines("readelf", "--dyn-syms", "-W").filter { $0.contains("PROTECTED") }
+    #expect(protected.isEmpty, "\(protected)")
+  }
+
+  @Test("needs libc alone")
+  func needed() {
+    let needed = lines("readelf", "-dW").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
+    #expect(needed == ["[libc.so.6]"])
+  }
+
+  /// libc's own functions that allocate would come back into us; the others pull in what we do not have.
+  @Test func undefinedSymbols() throws {
+    let undefined = dynamicNames("--undefined-only")
+    let allocating = [
+      "fopen", "fopen64", "fdopen", "popen", "strdup", "strndup", "getline", "getdelim", "asprintf",
+      "vasprintf", "opendir", "scandir", "realpath", "getcwd", "open_memstream", "qsort", "setlocale",
+      "printf", "fprintf", "__printf_chk", "__fprintf_chk", "puts", "atexit", "on_exit",
+    ]
+    let forbidden = try exportsAllowed().union(allocating).union(["arc4random_buf", "__stack_chk_fail"])
+    #expect(undefined.intersection(forbidden).sorted() == [])
+    #expect(undefined.filter { $0.contains("swift") }.sorted() == [])
+  }
+
+  @Test("nothing of a Swift run-time, no lazy globals")
+  func noRuntime() {
+    let all = Set(lines("nm").compactMap { $0.last.map { String($0) } })
+    let dynamic = dynamicNames("--defined-only")
+    #expect(!all.isEmpty, "stripped: nothing to look at")
+    #expect(dynamic.filter { $0.hasPrefix("swift_") || $0.hasPrefix("$s") }.sorted() == [])
+    #expect(all.filter { $0.hasPrefix("swift_once") || $0.hasPrefix("swift_allocObject") }.sorted() == [])
+  }
+
+  @Test("bound at load, no text relocations, never unloaded")
+  func dynamicSection() {
+    let dynamic = Child.run(["readelf", "-dW", Library.path]).output
+    #expect(dynamic.contains("BIND_NOW") || dynamic.contains("Flags: NOW"))
+    #expect(!dynamic.contains("TEXTREL"))
+    #expect(dynamic.contains("NODELETE"), "destructors of thread data outlive dlclose")
+    #expect(!dynamic.contains("RPATH") && !dynamic.contains("RUNPATH"), "setuid programs link to it")
+  }
+
+  @Test("thread-local storage of at most 16 bytes, so that dlopen finds room")
+  func threadLocalStorage() throws {
+    let segments = lines("readelf", "-lW").filter { $0.first == "TLS" }
+    #expect(segments.count <= 1)
+    for segment in segments {
+      let size = try #require(Int(segment[5].dropFirst(2), radix: 16))
+      #expect(size <= 16, "\(size) bytes")
+    }
+  }
+
+  @Test("no segment is writable and executable, the stack is not executable")
+  func segments() {
+    for segment in lines("readelf", "-lW") where segment.first == "LOAD" || segment.first == "GNU_STACK" {
+      let flags = segment.dropFirst(6).dropLast().joined()
+      #expect(!(flags.contains("W") && flags.contains("E")), "\(segment)")
+    }
+  }
+}
