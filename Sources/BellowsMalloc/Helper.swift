@@ -29,7 +29,9 @@ enum Helper {
   private static func wake() {
     guard Process.zone.it.dirtyPages >= leastPages else { return }
     if bellows_load32(word) == State.parked.rawValue {
-      if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue { bellows_futex_wake(word) }
+      if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue {
+        bellows_futex_wake(word)
+      }
       return
     }
     let mode = settings.it.helper
@@ -60,7 +62,8 @@ enum Helper {
       bellows_barrier()
       return bellows_thread_is_parked(heap.it.threadID, heap.it.stack)
     }
-    Process.heap.purgeExpired(bellows_clock_milliseconds())
+    // 4096 shards take a few milliseconds; what is left waits for the next look.
+    Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)
     return isBusy || Process.zone.it.dirtyPages != 0
   }
 

@@ -82,7 +82,11 @@ func mallocStats() {
   row("free, resident bytes   ", now.dirtyPages &<< Page.shift)
   row("huge bytes             ", now.hugeBytes)
   row("returned bytes         ", now.returnedPages &<< Page.shift)
+  row("returned from shards   ", now.holePages &<< Page.shift)
+  row("kept in slots          ", now.slottedPages &<< Page.shift)
   row("thread heaps           ", now.heaps)
+  row("idle heaps trimmed     ", now.seizures)
+  row("  and not to be had    ", now.refusals)
 }
 
 /// malloc_info: the figures as XML on a FILE. -1 and EINVAL unless `options` is 0.

@@ -116,7 +116,9 @@ extension Ref where Pointee == Heap {
     guard shard.it.holes != 0 else { return 0 }
     let bytes = shard.sizeClass.bytes
     var count: UInt32 = 0
-    for block in 0..<UInt(shard.it.capacity) where touches(block &* bytes, bytes, shard.it.holes) { count &+= 1 }
+    for block in 0..<UInt(shard.it.capacity) where touches(block &* bytes, bytes, shard.it.holes) {
+      count &+= 1
+    }
     return count
   }
 

@@ -70,7 +70,8 @@ extension Ref where Pointee == Heap {
     var pages = bellows_load(sharedPages)
     var heap = it.heaps
     while heap != 0 {
-      for index in 0..<RunBin.ownCount where bellows_load(slot(RunBin(index: index), ThreadHeapRef(heap))) != 0 {
+      for index in 0..<RunBin.ownCount
+      where bellows_load(slot(RunBin(index: index), ThreadHeapRef(heap))) != 0 {
         pages = pages &+ RunBin(index: index).pages
       }
       heap = ThreadHeapRef(heap).it.nextHeap

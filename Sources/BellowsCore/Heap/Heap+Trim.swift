@@ -55,15 +55,16 @@ extension Ref where Pointee == Heap {
     guard now &- UInt64(last) >= it.purgeDelay &>> 1,
       bellows_compare_exchange(address &+ Heap.lastTickOffset, last, UInt(now))
     else { return }
-    purgeExpired(now)
+    purgeExpired(now, shards: 16)
   }
 
   /// Returns what has been free for the purge delay, as far as it is not in a thread's own shards; answers the
-  /// pages returned. Any thread, no lock held but a thread heap's.
+  /// pages returned. Goes over at most `limit` abandoned shards of each class. Any thread, no lock held but a
+  /// thread heap's.
   @discardableResult
-  package func purgeExpired(_ now: UInt64) -> UInt {
+  package func purgeExpired(_ now: UInt64, shards limit: UInt) -> UInt {
     emptyAllSlots()
-    let holes = perforateAbandoned(now, limit: 64)
+    let holes = perforateAbandoned(now, limit: limit)
     return holes &+ it.arena.it.zone.purge(dirtySince: now &- it.purgeDelay)
   }
 

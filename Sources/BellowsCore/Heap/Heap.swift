@@ -28,6 +28,9 @@ package struct Heap: BitwiseCopyable {
   package var lastTick: UInt
   /// Pages of shards that were returned to the system. Atomic.
   package var holePages: UInt
+  /// How often an idle thread's heap was trimmed, and how often that was refused. The helper's.
+  package var seizures: UInt
+  package var refusals: UInt
   package var idle: UInt
   package var heapCount: UInt
   package var arena: ArenaRef

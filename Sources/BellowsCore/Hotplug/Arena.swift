@@ -120,7 +120,8 @@ extension Ref where Pointee == Arena {
     // Another thread may have grown the arena while this one waited. And a short section, where address space
     // ran out, may be too small for this request: it stays and serves smaller ones.
     if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) { return run }
-    guard addSection() != nil, case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) else {
+    guard addSection() != nil, case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment)
+    else {
       return nil
     }
     return run

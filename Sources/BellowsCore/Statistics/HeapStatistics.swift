@@ -21,6 +21,9 @@ package struct HeapStatistics: BitwiseCopyable, Sendable {
   package var hugeBlocks: UInt = 0
   package var sections: UInt = 0
   package var heaps: UInt = 0
+  /// Times an idle thread's heap was trimmed by the helper, and times it could not be.
+  package var seizures: UInt = 0
+  package var refusals: UInt = 0
   package var metadataBytes: UInt = 0
 
   package init() {}
@@ -32,6 +35,8 @@ extension Ref where Pointee == Heap {
     var result = HeapStatistics()
     registry.acquire()
     result.heaps = it.heapCount
+    result.seizures = it.seizures
+    result.refusals = it.refusals
     result.slottedPages = slottedPages()
     result.holePages = bellows_load(address &+ Heap.holePagesOffset)
     registry.release()

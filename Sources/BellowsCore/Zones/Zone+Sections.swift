@@ -66,7 +66,9 @@ extension Ref where Pointee == Zone {
       guard kept < committed else { continue }
       let start = section.it.base &+ kept &<< it.geometry.pageblockShift
       // A fresh mapping takes the charge back; mprotect alone would keep it.
-      guard it.platform.attempt(.reset, start, (committed &- kept) &<< it.geometry.pageblockShift) else { continue }
+      guard it.platform.attempt(.reset, start, (committed &- kept) &<< it.geometry.pageblockShift) else {
+        continue
+      }
       it.platform.attempt(.noDump, start, (committed &- kept) &<< it.geometry.pageblockShift)
       it.platform.attempt(.noHuge, start, (committed &- kept) &<< it.geometry.pageblockShift)
       section.it.committedBlocks = UInt16(truncatingIfNeeded: kept)
