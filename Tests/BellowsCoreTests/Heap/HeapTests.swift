@@ -12,13 +12,16 @@ extension ArenaFixture {
     let now = heap.statistics()
     try check(now.usedPages, is: 0, "used pages")
     try check(now.dirtyPages, is: 0, "dirty pages")
+    try check(now.slottedPages, is: 0, "pages in slots")
+    try check(now.holePages, is: 0, "pages of holes")
     try check(now.hugeBlocks, is: 0, "huge blocks")
     try check(now.hugeBytes, is: 0, "huge bytes")
     try check(residentPages().managed, is: 0, "resident pages")
     for index in 0..<SizeClass.count {
-      let list = heap.abandoned(SizeClass(index))
-      try check(list.it.count, is: 0, "abandoned shards of class \(index)")
-      try check(list.it.first, is: 0, "abandoned shards of class \(index)")
+      for list in [heap.abandoned(SizeClass(index)), heap.perforated(SizeClass(index))] {
+        try check(list.it.count, is: 0, "shards of class \(index) that nobody owns")
+        try check(list.it.first, is: 0, "shards of class \(index) that nobody owns")
+      }
     }
     // Every granule's word says "nothing".
     for index in 0..<UInt(arena.it.sections) {
@@ -195,16 +198,18 @@ extension ArenaFixture {
     let before = fixture.heap.statistics()
     #expect(before.heaps == 1)
     let run = user.malloc(100_000)
-    #expect(fixture.heap.statistics().usedPages == before.usedPages + 25)
+    let pages = RunBin(pages: 25).pages
+    #expect(fixture.heap.statistics().usedPages == before.usedPages + pages)
     let huge = user.malloc(20 << 20)
     #expect(fixture.heap.statistics().hugeBytes == 20 << 20)
     #expect(fixture.heap.statistics().hugeBlocks == 1)
     let small = user.malloc(64)
-    #expect(fixture.heap.statistics().usedPages == before.usedPages + 29)
+    #expect(fixture.heap.statistics().usedPages == before.usedPages + pages + 4)
     #expect(fixture.heap.statistics().sections == 1)
     #expect(fixture.heap.statistics().presentPages == fixture.geometry.sectionPages)
     #expect(fixture.heap.statistics().memmapPages == fixture.memmapPages)
     for block in [run, huge, small] { user.free(block) }
+    #expect(fixture.heap.statistics().slottedPages == pages)
     user.leave()
     try fixture.compareEmptyHeap()
   }

@@ -67,6 +67,13 @@ final class ArenaFixture: Sendable {
   }
 }
 
+extension Ref where Pointee == Zone {
+  /// Pages in a row, or nil where the zone has none or the system refuses to make them accessible.
+  func run(pages: UInt, alignment: UInt) -> PageRun? {
+    if case .run(let run) = allocate(pages: pages, alignment: alignment) { run } else { nil }
+  }
+}
+
 /// The figures of an arena that a failed operation must leave as they were.
 struct Figures: Equatable {
   var sections: UInt

@@ -56,15 +56,26 @@ struct HeapUser: Sendable {
       sectionShift: table.sectionShift)
     switch outcome {
     case .done: return
-    case .miss: heap.free(block, own)
+    case .miss: freeMiss(block)
     case .countedDown(let shard): heap.countedDown(shard, own!)
-    case .other(let word):
-      switch HitPath.free(hot, block, word: word) {
+    case .other(let descriptor):
+      switch HitPath.free(hot, block, descriptor: descriptor) {
       case .done: return
       case .countedDown(let shard): heap.countedDown(shard, own!)
-      default: heap.free(block, own)
+      default:
+        let word = GranuleWord(bellows_load(descriptor))
+        if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+          heap.putSlot(block, descriptor, pages: word.runPages, own!)
+        {
+          return
+        }
+        freeMiss(block)
       }
     }
+  }
+
+  private func freeMiss(_ block: UInt) {
+    if !heap.free(block, own) { heap.refuse(block, "free") }
   }
 }
 

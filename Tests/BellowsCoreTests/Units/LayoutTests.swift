@@ -15,13 +15,21 @@ import Testing
   @Test func threadHeap() {
     #expect(MemoryLayout<ThreadHeap>.offset(of: \.heads) == 0)
     #expect(MemoryLayout<ThreadHeap>.offset(of: \.lockWord) == 320)
+    #expect(MemoryLayout<ThreadHeap>.offset(of: \.slots) == Int(ThreadHeap.slotsOffset))
+    #expect(MemoryLayout<ThreadHeap>.offset(of: \.foreign) == Int(ThreadHeap.foreignOffset))
+    #expect(UInt(MemoryLayout<InlineArray<24, UInt>>.size) == RunBin.ownCount * 8)
     #expect(ThreadHeap.bytes.isAligned(to: 64))
     #expect(UInt(MemoryLayout<InlineArray<40, UInt>>.size) == SizeClass.count * 8)
     #expect(BELLOWS_EMPTY_HEAP_BYTES >= 320, "the hit path reads any of the empty heap's lists")
   }
 
-  @Test func lockWordsComeFirst() {
+  @Test func wordsThatAreFoundByOffset() {
     #expect(MemoryLayout<Heap>.offset(of: \.registryWord) == 0)
+    #expect(MemoryLayout<Heap>.offset(of: \.commons) == Int(Heap.commonsOffset))
+    #expect(MemoryLayout<Heap>.offset(of: \.heaps) == Int(Heap.heapsOffset))
+    #expect(MemoryLayout<Heap>.offset(of: \.ticks) == Int(Heap.ticksOffset))
+    #expect(MemoryLayout<Heap>.offset(of: \.lastTick) == Int(Heap.lastTickOffset))
+    #expect(MemoryLayout<Heap>.offset(of: \.holePages) == Int(Heap.holePagesOffset))
     #expect(MemoryLayout<Arena>.offset(of: \.growthWord) == 0)
     #expect(MemoryLayout<Zone>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<HugeTable>.offset(of: \.lockWord) == 0)
@@ -31,7 +39,8 @@ import Testing
 
   @Test func recordsFitTheirPlaces() {
     #expect(UInt(MemoryLayout<Heap>.size) <= Heap.hugeOffset)
-    #expect(Heap.hugeOffset + UInt(MemoryLayout<HugeTable>.size) <= Heap.listsOffset)
+    #expect(Heap.hugeOffset + UInt(MemoryLayout<HugeTable>.size) <= Heap.sharedPagesOffset)
+    #expect(Heap.slotsOffset + (RunBin.count - RunBin.ownCount) * 8 <= Heap.listsOffset)
     #expect(UInt(MemoryLayout<AbandonedList>.size) <= AbandonedList.stride)
     #expect(UInt(MemoryLayout<Section>.size) <= Section.headerBytes)
     #expect(UInt(MemoryLayout<Pageblock>.size) <= Section.blockBytes)

@@ -1,25 +1,34 @@
-// PageMask against a naive model: 512 booleans.
+// PageMask and BuddyMask against a naive model: 512 booleans.
 
 import BellowsCore
 import Testing
+
+private protocol ChangingMask {
+  mutating func insert(_ first: UInt, count: UInt)
+  mutating func remove(_ first: UInt, count: UInt)
+}
+
+extension PageMask: ChangingMask {}
+extension BuddyMask: ChangingMask {}
 
 @Suite struct PageMaskTests {
   @Test func answersAsTheModelDoes() throws {
     var random = Random(stream: 1)
     for density in [2, 8, 32, 200] as [UInt] {
-      var mask = PageMask()
+      var mask = BuddyMask()
       var model = [Bool](repeating: false, count: 512)
       for step in 0..<120 {
         change(&mask, &model, density, &random)
         let note = "density \(density), step \(step)"
-        try compareMembers(mask, model, &random, note)
+        try compareMembers(mask.pages, model, &random, note)
         try compareFree(mask, model, &random, note)
       }
     }
   }
 
-  private func change(_ mask: inout PageMask, _ model: inout [Bool], _ density: UInt, _ random: inout Random)
-  {
+  private func change(
+    _ mask: inout some ChangingMask, _ model: inout [Bool], _ density: UInt, _ random: inout Random
+  ) {
     let first = random.below(512)
     let count = min(random.spread(0...(1024 / density)), 512 - first)
     // Inserts and removals in equal measure, so that the mask stays partly full.
@@ -54,7 +63,8 @@ import Testing
     }
   }
 
-  private func compareFree(_ mask: PageMask, _ model: [Bool], _ random: inout Random, _ note: String) throws {
+  private func compareFree(_ mask: BuddyMask, _ model: [Bool], _ random: inout Random, _ note: String) throws
+  {
     var largest: UInt?
     for order in 0...9 as ClosedRange<UInt> {
       let size = 1 << Int(order)
@@ -73,7 +83,7 @@ import Testing
         (origin + UInt(start)).isAligned(to: alignment) && UInt(start) + length <= limit
           && !model[start..<(start + Int(length))].contains(true)
       }
-      let answer = mask.firstFreeRun(length: length, alignment: alignment, origin: origin, limit: limit)
+      let answer = mask.pages.firstFreeRun(length: length, alignment: alignment, origin: origin, limit: limit)
       try check(
         answer, is: found.map { UInt($0) },
         "firstFreeRun(\(length), \(alignment), \(origin), \(limit)), \(note)")
@@ -104,17 +114,17 @@ import Testing
   }
 
   @Test func emptyAndFull() {
-    var mask = PageMask()
+    var mask = BuddyMask()
     #expect(mask.largestFreeOrder == 9)
     #expect(mask.firstFree(order: 9) == 0)
-    #expect(mask.nextRun(from: 0) == nil)
+    #expect(mask.pages.nextRun(from: 0) == nil)
     mask.insert(0, count: 512)
     #expect(mask.largestFreeOrder == nil)
     #expect(mask.firstFree(order: 0) == nil)
-    #expect(mask.count == 512)
-    #expect(mask.next(member: true, from: 512) == nil)
+    #expect(mask.pages.count == 512)
+    #expect(mask.pages.next(member: true, from: 512) == nil)
     mask.remove(511, count: 1)
     #expect(mask.firstFree(order: 0) == 511)
-    #expect(mask.firstFreeRun(length: 1, alignment: 1, origin: 0, limit: 511) == nil)
+    #expect(mask.pages.firstFreeRun(length: 1, alignment: 1, origin: 0, limit: 511) == nil)
   }
 }

@@ -238,13 +238,13 @@ struct ZoneModel {
     }
     var runs: [PageRun] = []
     for _ in states {
-      guard let run = zone.allocate(pages: fixture.managedPages, alignment: 1) else {
+      guard let run = zone.run(pages: fixture.managedPages, alignment: 1) else {
         throw Violation(description: note("no run of a whole section"))
       }
       runs.append(run)
     }
     try check(zone.freePages, is: 0, note("free"))
-    try check(zone.allocate(pages: 1, alignment: 1) == nil, note("a page of nothing"))
+    try check(zone.run(pages: 1, alignment: 1) == nil, note("a page of nothing"))
     for run in runs {
       zone.free(fixture.arena.knownSection(at: run.address), address: run.address, pages: run.pages)
       set(run.address, run.pages, .dirty)

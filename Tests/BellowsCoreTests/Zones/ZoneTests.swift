@@ -40,15 +40,15 @@ import Testing
   @Test func tailsAreAvailable() throws {
     let fixture = try #require(ArenaFixture())
     _ = try #require(fixture.addSection())
-    let five = try #require(fixture.zone.allocate(pages: 5, alignment: 1))
+    let five = try #require(fixture.zone.run(pages: 5, alignment: 1))
     #expect(fixture.zone.it.usedPages == 5)
-    let one = try #require(fixture.zone.allocate(pages: 1, alignment: 1))
+    let one = try #require(fixture.zone.run(pages: 1, alignment: 1))
     #expect(one.address == five.end)
-    let two = try #require(fixture.zone.allocate(pages: 2, alignment: 2))
+    let two = try #require(fixture.zone.run(pages: 2, alignment: 2))
     #expect(two.address == one.end)
     // Larger than a pageblock: the last pageblock's tail.
     let block = fixture.geometry.pageblockPages
-    let large = try #require(fixture.zone.allocate(pages: 2 * block + 3, alignment: 1))
+    let large = try #require(fixture.zone.run(pages: 2 * block + 3, alignment: 1))
     #expect(fixture.zone.it.usedPages == 8 + 2 * block + 3)
     #expect(fixture.zone.extend(fixture.section(0), address: large.address, pages: large.pages, extra: 1))
     #expect(Ref<UInt>(large.end).it == 0)
@@ -60,15 +60,15 @@ import Testing
     _ = try #require(fixture.addSection())
     let block = fixture.geometry.pageblockPages
     var runs: [PageRun] = []
-    for _ in 0..<3 { runs.append(try #require(fixture.zone.allocate(pages: block, alignment: 1))) }
+    for _ in 0..<3 { runs.append(try #require(fixture.zone.run(pages: block, alignment: 1))) }
     let section = fixture.section(0)
     // One page free in the third, half of the second, most of the first.
     fixture.zone.free(section, address: runs[2].address, pages: 1)
     fixture.zone.free(section, address: runs[1].address, pages: block / 2)
     fixture.zone.free(section, address: runs[0].address, pages: block - 1)
-    let first = try #require(fixture.zone.allocate(pages: 1, alignment: 1))
+    let first = try #require(fixture.zone.run(pages: 1, alignment: 1))
     #expect(first.address == runs[2].address)
-    let second = try #require(fixture.zone.allocate(pages: 4, alignment: 4))
+    let second = try #require(fixture.zone.run(pages: 4, alignment: 4))
     #expect(second.address == runs[1].address)
   }
 
@@ -76,11 +76,11 @@ import Testing
     let fixture = try #require(ArenaFixture(sections: 3))
     for _ in 0..<3 { _ = try #require(fixture.addSection()) }
     let block = fixture.geometry.pageblockPages
-    let low = try #require(fixture.zone.allocate(pages: fixture.managedPages, alignment: 1))
-    let next = try #require(fixture.zone.allocate(pages: block, alignment: 1))
+    let low = try #require(fixture.zone.run(pages: fixture.managedPages, alignment: 1))
+    let next = try #require(fixture.zone.run(pages: block, alignment: 1))
     #expect(fixture.arena.section(at: next.address) == fixture.section(1))
     fixture.zone.free(fixture.section(0), address: low.address, pages: low.pages)
-    let again = try #require(fixture.zone.allocate(pages: 1, alignment: 1))
+    let again = try #require(fixture.zone.run(pages: 1, alignment: 1))
     #expect(fixture.arena.section(at: again.address) == fixture.section(0))
   }
 
@@ -89,9 +89,9 @@ import Testing
     let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 1))
     let section = try #require(fixture.addSection())
     #expect(section.it.committedBlocks == 1)
-    _ = try #require(fixture.zone.allocate(pages: 1, alignment: 1))
+    _ = try #require(fixture.zone.run(pages: 1, alignment: 1))
     #expect(section.it.committedBlocks == 2)
-    _ = try #require(fixture.zone.allocate(pages: 10 * fixture.geometry.pageblockPages, alignment: 1))
+    _ = try #require(fixture.zone.run(pages: 10 * fixture.geometry.pageblockPages, alignment: 1))
     #expect(section.it.committedBlocks == 12)
     // One accessible mapping and one inaccessible one, however often commit moved.
     #expect(try Kernel.mappings(section.it.base, fixture.geometry.sectionBytes) == 2)
