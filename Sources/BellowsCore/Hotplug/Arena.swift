@@ -210,6 +210,8 @@ extension Ref where Pointee == Arena {
   private func unreserveSection(_ place: Place) {
     let bytes = place.blocks &<< it.geometry.pageblockShift
     it.platform.attempt(it.capacity == 0 ? .release : .reset, place.base, bytes)
+    // The advice is part of what makes neighbouring mappings one.
+    if it.capacity != 0 { it.platform.attempt(.noDump, place.base, bytes) }
     // The record stays in the directory, zeroed, for the next try at this address.
     bellows_zero(place.record, recordBytes)
   }
