@@ -127,8 +127,9 @@ extension Ref where Pointee == Arena {
     return run
   }
 
-  package func free(_ run: PageRun) {
-    it.zone.free(knownSection(at: run.address), address: run.address, pages: run.pages, isAbsent: run.isZero)
+  /// Gives pages back; `isAbsent` says that none of them is resident.
+  package func free(_ run: PageRun, isAbsent: Bool = false) {
+    it.zone.free(knownSection(at: run.address), address: run.address, pages: run.pages, isAbsent: isAbsent)
   }
 
   // MARK: Adding a section

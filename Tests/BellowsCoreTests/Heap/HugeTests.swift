@@ -61,31 +61,29 @@ import Testing
   /// While a block moves, its old place is free for another thread's block, which has an entry of its own.
   /// In a process of its own: a block that is freed with another's length takes strangers' memory along.
   @Test func theOldPlaceOfAMovedBlockMayBeTaken() async {
-    await withKnownIssue("the entry of the other thread's block is removed instead of the old one") {
-      await #expect(processExitsWith: .success) {
-        let double = FailingPlatform()
-        let fixture = try #require(ArenaFixture(double: double))
-        let user = try #require(HeapUser(fixture.heap))
-        let other = try #require(HeapUser(fixture.heap))
-        let old = user.malloc(16 << 20)
-        var taken: UInt = 0
-        double.afterNextRemap = {
-          double.nextReservation = old
-          taken = other.malloc(4 << 20)
-        }
-        let moved = user.realloc(old, 64 << 20)
-        try #require(moved != 0 && moved != old)
-        try #require(taken == old)
-        let now = fixture.heap.statistics()
-        try #require(now.hugeBlocks == 2)
-        try #require(now.hugeBytes == 68 << 20)
-        try #require(user.usable(moved) == 64 << 20)
-        try #require(user.usable(taken) == 4 << 20)
-        user.free(moved)
-        other.free(taken)
-        try #require(fixture.heap.statistics().hugeBytes == 0)
-        try #require(double.mappedBytes < 64 << 20)
+    await #expect(processExitsWith: .success) {
+      let double = FailingPlatform()
+      let fixture = try #require(ArenaFixture(double: double))
+      let user = try #require(HeapUser(fixture.heap))
+      let other = try #require(HeapUser(fixture.heap))
+      let old = user.malloc(16 << 20)
+      var taken: UInt = 0
+      double.afterNextRemap = {
+        double.nextReservation = old
+        taken = other.malloc(4 << 20)
       }
+      let moved = user.realloc(old, 64 << 20)
+      try #require(moved != 0 && moved != old)
+      try #require(taken == old)
+      let now = fixture.heap.statistics()
+      try #require(now.hugeBlocks == 2)
+      try #require(now.hugeBytes == 68 << 20)
+      try #require(user.usable(moved) == 64 << 20)
+      try #require(user.usable(taken) == 4 << 20)
+      user.free(moved)
+      other.free(taken)
+      try #require(fixture.heap.statistics().hugeBytes == 0)
+      try #require(double.mappedBytes < 64 << 20)
     }
   }
 }
