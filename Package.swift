@@ -75,7 +75,7 @@ let package = Package(
     .target(
       name: "Bellows",
       dependencies: ["BellowsCore", "CShims", .product(name: "SystemPackage", package: "swift-system")],
-      swiftSettings: strict),
+      swiftSettings: strict + [.enableExperimentalFeature("Lifetimes")]),
     .executableTarget(
       name: "BellowsCLI",
       dependencies: [
@@ -84,6 +84,9 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
+    .testTarget(
+      name: "BellowsTests", dependencies: ["Bellows"],
+      swiftSettings: strict + [.enableExperimentalFeature("Lifetimes")]),
     .testTarget(
       name: "BellowsCLITests",
       dependencies: [
