@@ -118,3 +118,12 @@ void bellows_barrier_start(void) {
 }
 
 void bellows_barrier(void) { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
+
+bool bellows_is_last_thread(void) {
+  char status[2048];
+  if (!read_task((uint32_t)getpid(), "status", status, sizeof status)) return false;
+  const char *threads = strstr(status, "Threads:");
+  return threads != NULL && strtol(threads + 8, NULL, 10) <= 2;
+}
+
+uint32_t bellows_process_id(void) { return (uint32_t)getpid(); }

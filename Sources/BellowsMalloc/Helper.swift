@@ -18,6 +18,9 @@ enum Helper {
   /// A heap below this many pages (4 MiB) is not worth a thread.
   private static var leastPages: UInt { 1024 }
 
+  /// 1 once the main thread has ended by pthread_exit.
+  private static var mainEndedWord: UInt { bellows_process_state() &+ 20360 }
+
   private static var settings: Ref<Settings> { Process.settings }
 
   /// Memory went back to the zone or to a slot: wakes the helper if it sleeps.
@@ -51,13 +54,22 @@ enum Helper {
   /// In the child of a fork there is no helper.
   static func forget() { bellows_store32(word, State.none.rawValue) }
 
+  /// The main thread ended and the others go on. The process is to end with the last of them, so the helper has
+  /// to look whether it is that.
+  static func noticeMainEnded() {
+    bellows_store32(mainEndedWord, 1)
+    notice()
+  }
+
   /// The thread's life.
   static func run() {
     let delay = max(settings.it.purgeDelay, 2)
     bellows_barrier_start()
     while true {
-      bellows_sleep_milliseconds(delay / 2)
-      if !look() { park() }
+      let mainEnded = bellows_load32(mainEndedWord) != 0
+      bellows_sleep_milliseconds(mainEnded ? min(delay / 2, 100) : delay / 2)
+      if mainEnded, bellows_is_last_thread() { return }
+      if !look(), !mainEnded { park() }
     }
   }
 
@@ -76,7 +88,7 @@ enum Helper {
   private static func park() {
     bellows_store32(word, State.parked.rawValue)
     // What became dirty before the word changed was not noticed.
-    if Process.zone.it.dirtyPages != 0 {
+    if Process.zone.it.dirtyPages != 0 || bellows_load32(mainEndedWord) != 0 {
       bellows_store32(word, State.running.rawValue)
       return
     }

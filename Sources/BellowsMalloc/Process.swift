@@ -119,7 +119,9 @@ func threadEnded(_ heap: UInt) {
   own.it.words = 0
   bellows_thread_set(bellows_empty_heap(), common)
   own.lock.release()
+  let isMain = own.it.threadID == bellows_process_id()
   Process.heap.detachThread(own)
+  if isMain { Helper.noticeMainEnded() }
 }
 
 /// The .so is loaded and the environment is there.

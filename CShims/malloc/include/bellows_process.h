@@ -24,6 +24,9 @@ bool bellows_helper_start(void);
 void bellows_helper_main(void);
 // Whether the process never had a second thread.
 bool bellows_is_single_threaded(void);
+// Whether the calling thread and a main thread that has ended are all that is left.
+bool bellows_is_last_thread(void);
+uint32_t bellows_process_id(void);
 // Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call, other than to wait for
 // `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
 bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock);
