@@ -23,7 +23,7 @@ help: ## This list
 
 build: ## The library libbellows-malloc.so and the tool bellows, both for release
 	@Scripts/setup build
-	swift build -c release --product bellows-malloc
+	swift build -c release --product bellows-malloc --disable-local-rpath
 	swift build -c release --product bellows $(standalone)
 
 programs: ## The C programs of the tests
@@ -31,7 +31,7 @@ programs: ## The C programs of the tests
 
 run: ## Redis loses most of its data: speed and RSS under Bellows, glibc and jemalloc side by side
 	@Scripts/setup run
-	swift build -c release --product bellows-malloc
+	swift build -c release --product bellows-malloc --disable-local-rpath
 	@Scripts/redis-demo --library $(library)
 
 test: ## Every check there is, about 25 minutes on two cores
@@ -48,7 +48,7 @@ lint: ## Formatting of the Swift sources, shellcheck of the scripts
 
 bench: ## Speed and give-back against other mallocs
 	@Scripts/setup bench
-	swift build -c release --product bellows-malloc
+	swift build -c release --product bellows-malloc --disable-local-rpath
 	@Benchmarks/run
 
 docs: ## The documentation as a web site in .build/docs

@@ -1,5 +1,7 @@
 // C++ operator new: as malloc, but failure calls the program's new handler until there is none, and then throws.
 // The run-time's functions are those of libstdc++ and libc++, if the program has one of them.
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdbool.h>
 
 #include "bellows_process.h"
@@ -25,18 +27,22 @@ static void fail(void) {
 
 uintptr_t bellows_new_miss(uintptr_t bytes) {
   for (;;) {
-    uintptr_t block = bellows_malloc_miss(bytes);
+    uintptr_t block = bellows_malloc_again(bytes);
     if (block != 0) return block;
     if (!call_new_handler()) fail();
   }
 }
 
+// The nothrow forms must turn an exception of the new handler into a null pointer, which takes C++: where a
+// handler is installed, the run-time's own form does it, by calling the throwing form here.
+static bool has_new_handler(void) { return _ZSt15get_new_handlerv && _ZSt15get_new_handlerv() != NULL; }
+
 __attribute__((visibility("hidden"))) uintptr_t bw_new_nothrow(uintptr_t bytes, uintptr_t tag) {
-  (void)tag;
-  for (;;) {
-    uintptr_t block = bellows_malloc_miss(bytes);
-    if (block != 0 || !call_new_handler()) return block;
-  }
+  uintptr_t block = bellows_malloc_again(bytes);
+  if (block != 0 || !has_new_handler()) return block;
+  uintptr_t (*next)(uintptr_t, uintptr_t) =
+      (uintptr_t(*)(uintptr_t, uintptr_t))dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t");
+  return next ? next(bytes, tag) : 0;
 }
 
 __attribute__((visibility("hidden"))) uintptr_t bw_new_aligned(uintptr_t bytes, uintptr_t alignment) {
@@ -49,9 +55,9 @@ __attribute__((visibility("hidden"))) uintptr_t bw_new_aligned(uintptr_t bytes, 
 
 __attribute__((visibility("hidden"))) uintptr_t bw_new_aligned_nothrow(uintptr_t bytes, uintptr_t alignment,
                                                                      uintptr_t tag) {
-  (void)tag;
-  for (;;) {
-    uintptr_t block = bellows_allocate_aligned(alignment, bytes);
-    if (block != 0 || !call_new_handler()) return block;
-  }
+  uintptr_t block = bellows_allocate_aligned(alignment, bytes);
+  if (block != 0 || !has_new_handler()) return block;
+  uintptr_t (*next)(uintptr_t, uintptr_t, uintptr_t) =
+      (uintptr_t(*)(uintptr_t, uintptr_t, uintptr_t))dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t");
+  return next ? next(bytes, alignment, tag) : 0;
 }

@@ -1,11 +1,11 @@
 // The helper thread: returns memory when nobody calls malloc or free to do it on the way.
 //
-// It starts in a program that has threads already (or where BELLOWS_THREAD=1 asks for it), when there is
-// something to return. It looks twice in a purge delay while there is, sleeps on a word while there is not,
+// It starts in a program that has threads already (or where BELLOWS_THREAD=1 asks for it), once the heap is
+// large enough to care. It looks twice in a purge delay while there is, sleeps on a word while there is not,
 // and has every signal blocked.
 //
-//     none ──notice──► running ──nothing to do──► parked
-//                         ▲───────notice────────────┘
+//     none ──offer───► running ──nothing to do──► parked
+//                         ▲────────notice───────────┘
 
 import BellowsCoreEmbedded
 import CMalloc
@@ -15,31 +15,37 @@ enum Helper {
   private enum State: UInt32 { case none, running, parked }
 
   private static var word: UInt { bellows_process_state() &+ 20352 }
-  /// Less than this many free resident pages (1 MiB) are not worth a thread.
-  private static var leastPages: UInt { 256 }
+  /// A heap below this many pages (4 MiB) is not worth a thread.
+  private static var leastPages: UInt { 1024 }
 
   private static var settings: Ref<Settings> { Process.settings }
 
-  /// Memory went back to the zone or to a slot: see that somebody returns it.
+  /// Memory went back to the zone or to a slot: wakes the helper if it sleeps.
   @inline(__always)
   static func notice() {
-    if _slowPath(bellows_load32(word) != State.running.rawValue) { wake() }
+    if _slowPath(bellows_load32(word) == State.parked.rawValue) { wake() }
   }
 
   private static func wake() {
-    guard Process.zone.it.dirtyPages >= leastPages else { return }
-    if bellows_load32(word) == State.parked.rawValue {
-      if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue {
-        bellows_futex_wake(word)
-      }
-      return
-    }
+    if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue { bellows_futex_wake(word) }
+  }
+
+  /// Starts the helper if it is time for it. From malloc's slow path only, never from free: the C library
+  /// frees with its lock on thread stacks held, and would wait for itself in pthread_create.
+  @inline(__always)
+  static func offer() {
+    if _slowPath(bellows_load32(word) == State.none.rawValue) { considerStart() }
+  }
+
+  private static func considerStart() {
+    let zone = Process.zone
     let mode = settings.it.helper
-    guard mode != 1, mode == 2 || !bellows_is_single_threaded() else { return }
-    if bellows_exchange32(word, State.running.rawValue) == State.none.rawValue, !bellows_helper_start() {
-      // No thread to be had: slow paths and malloc_trim go on returning memory.
-      return
-    }
+    guard zone.it.usedPages &+ zone.it.dirtyPages >= leastPages, mode != 1,
+      mode == 2 || !bellows_is_single_threaded(),
+      bellows_exchange32(word, State.running.rawValue) == State.none.rawValue
+    else { return }
+    // Where no thread is to be had, slow paths and malloc_trim go on returning memory.
+    _ = bellows_helper_start()
   }
 
   /// In the child of a fork there is no helper.

@@ -36,8 +36,13 @@ func statistics() -> HeapStatistics {
 }
 
 extension HeapStatistics {
-  var allocatedBytes: UInt { usedPages &<< Page.shift &+ hugeBytes }
-  var freeBytes: UInt { (committedPages &- memmapPages &- usedPages) &<< Page.shift }
+  /// Pages of sections that blocks lie in: without freed runs in slots and pages returned out of shards.
+  private var livePages: UInt { usedPages &- slottedPages &- holePages }
+  var sectionBytes: UInt { livePages &<< Page.shift }
+  var allocatedBytes: UInt { sectionBytes &+ hugeBytes }
+  var freeBytes: UInt { (committedPages &- memmapPages &- livePages) &<< Page.shift }
+  /// Free and resident: what a trim would return.
+  var residentFreeBytes: UInt { (dirtyPages &+ slottedPages) &<< Page.shift }
 }
 
 /// mallinfo2: `arena` is what is committed, `uordblks` the pages that blocks lie in, `fordblks` the rest of
@@ -49,8 +54,8 @@ func mallinfo2() -> bellows_mallinfo2 {
   return bellows_mallinfo2(
     arena: Int(bitPattern: now.committedPages &<< Page.shift), ordblks: 0, smblks: 0,
     hblks: Int(bitPattern: now.hugeBlocks), hblkhd: Int(bitPattern: now.hugeBytes), usmblks: 0, fsmblks: 0,
-    uordblks: Int(bitPattern: now.usedPages &<< Page.shift), fordblks: Int(bitPattern: now.freeBytes),
-    keepcost: Int(bitPattern: now.dirtyPages &<< Page.shift))
+    uordblks: Int(bitPattern: now.sectionBytes), fordblks: Int(bitPattern: now.freeBytes),
+    keepcost: Int(bitPattern: now.residentFreeBytes))
 }
 
 /// mallinfo: as mallinfo2, in ints that stop at their largest value.
@@ -79,7 +84,7 @@ func mallocStats() {
   row("committed bytes        ", now.committedPages &<< Page.shift)
   row("memmap bytes           ", now.memmapPages &<< Page.shift)
   row("allocated bytes        ", now.allocatedBytes)
-  row("free, resident bytes   ", now.dirtyPages &<< Page.shift)
+  row("free, resident bytes   ", now.residentFreeBytes)
   row("huge bytes             ", now.hugeBytes)
   row("returned bytes         ", now.returnedPages &<< Page.shift)
   row("returned from shards   ", now.holePages &<< Page.shift)
@@ -105,11 +110,11 @@ func mallocInfo(_ options: Int32, _ file: UInt) -> Int32 {
   text.append("\" memmap=\"")
   text.append(now.memmapPages &<< Page.shift)
   text.append("\"/>\n<total type=\"allocated\" size=\"")
-  text.append(now.usedPages &<< Page.shift)
+  text.append(now.sectionBytes)
   text.append("\"/>\n<total type=\"free\" size=\"")
   text.append(now.freeBytes)
   text.append("\" resident=\"")
-  text.append(now.dirtyPages &<< Page.shift)
+  text.append(now.residentFreeBytes)
   text.append("\"/>\n<total type=\"mmap\" count=\"")
   text.append(now.hugeBlocks)
   text.append("\" size=\"")
@@ -140,7 +145,7 @@ func fillStatistics(_ out: UInt, _ size: UInt) {
   let pages = Page.shift
   let figures: InlineArray<9, UInt> = [
     now.presentPages &<< pages, now.committedPages &<< pages, now.memmapPages &<< pages, now.allocatedBytes,
-    now.dirtyPages &<< pages, now.hugeBytes, now.returnedPages &<< pages, now.sections, now.heaps,
+    now.residentFreeBytes, now.hugeBytes, now.returnedPages &<< pages, now.sections, now.heaps,
   ]
   for index in 0..<9 where UInt(bitPattern: index &+ 1) &* 8 <= size {
     Ref<UInt>(out &+ UInt(bitPattern: index) &* 8).it = figures[index]

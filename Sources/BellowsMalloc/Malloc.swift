@@ -53,7 +53,9 @@ func mallocMiss(_ bytes: UInt) -> UInt {
 func mallocSlow(_ bytes: UInt) -> UInt {
   guard isPossible(bytes) else { return orOutOfMemory(0) }
   guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
-  return orOutOfMemory(Process.heap.allocate(own, bytes: bytes))
+  let block = Process.heap.allocate(own, bytes: bytes)
+  Helper.offer()
+  return orOutOfMemory(block)
 }
 
 /// There is no heap: glibc's serves, if that is why.

@@ -11,7 +11,7 @@ func new(_ bytes: UInt) -> UInt {
   return block
 }
 
-@c(bellows_malloc_miss)
+@c(bellows_malloc_again)
 func mallocAgain(_ bytes: UInt) -> UInt { malloc(bytes) }
 
 @c(bellows_allocate_aligned)

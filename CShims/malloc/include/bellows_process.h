@@ -65,7 +65,7 @@ uintptr_t bellows_glibc_reallocate(uintptr_t block, uintptr_t bytes);
 // hit path jumps here.
 
 uintptr_t bellows_new_miss(uintptr_t bytes);
-uintptr_t bellows_malloc_miss(uintptr_t bytes);                              // Swift
+uintptr_t bellows_malloc_again(uintptr_t bytes);                             // Swift
 uintptr_t bellows_allocate_aligned(uintptr_t alignment, uintptr_t bytes);  // Swift
 
 // ---- Structures of the malloc ABI ------------------------------------------------------------------------

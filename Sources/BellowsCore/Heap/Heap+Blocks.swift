@@ -14,7 +14,7 @@ extension Ref where Pointee == Heap {
   /// Whether `block` lies in a section or a huge mapping of this heap.
   package func knows(_ block: UInt) -> Bool {
     if it.table.covers(block) { return true }
-    guard hugeTable.it.count != 0 else { return false }
+    guard !hugeTable.isEmpty else { return false }
     hugeTable.lock.acquire()
     defer { hugeTable.lock.release() }
     return hugeTable.find(block) != nil
@@ -22,6 +22,10 @@ extension Ref where Pointee == Heap {
 
   /// A block of at least `bytes` bytes at a multiple of 16, or 0. The miss path of malloc.
   package func allocate(_ heap: ThreadHeapRef, bytes: UInt) -> UInt {
+    rescuing(heap, bytes) { allocateOnce(heap, bytes: bytes) }
+  }
+
+  private func allocateOnce(_ heap: ThreadHeapRef, bytes: UInt) -> UInt {
     if bytes <= SizeClass.largestBytes {
       let block = allocateSmall(heap, SizeClass(bytes: bytes))
       if it.isChecking, block != 0 { noteLive(block) }
@@ -45,7 +49,9 @@ extension Ref where Pointee == Heap {
   /// A block of `bytes` zero bytes, or 0.
   package func allocateZeroed(_ heap: ThreadHeapRef, bytes: UInt) -> UInt {
     guard bytes <= SizeClass.largestBytes else {
-      return allocateLarge(heap, bytes: bytes, alignment: Page.granuleBytes, zeroed: true)
+      return rescuing(heap, bytes) {
+        allocateLarge(heap, bytes: bytes, alignment: Page.granuleBytes, zeroed: true)
+      }
     }
     let block = allocate(heap, bytes: bytes)
     if block != 0 { bellows_zero(block, bytes) }
@@ -55,6 +61,10 @@ extension Ref where Pointee == Heap {
   /// A block of at least `bytes` bytes at a multiple of `alignment`, a power of two; or 0.
   package func allocate(_ heap: ThreadHeapRef, bytes: UInt, alignment: UInt) -> UInt {
     if alignment <= 16 { return allocate(heap, bytes: bytes) }
+    return rescuing(heap, bytes) { allocateOnce(heap, bytes: bytes, alignment: alignment) }
+  }
+
+  private func allocateOnce(_ heap: ThreadHeapRef, bytes: UInt, alignment: UInt) -> UInt {
     if alignment <= SizeClass.largestBytes, bytes <= SizeClass.largestBytes,
       let sizeClass = SizeClass(bytes: bytes, alignment: alignment)
     {

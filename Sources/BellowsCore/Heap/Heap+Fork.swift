@@ -31,6 +31,7 @@ extension Ref where Pointee == Heap {
   /// In the child: opens every lock and takes over the heaps of the threads that are not there.
   package func adoptAfterFork(_ own: ThreadHeapRef?) {
     unlockAfterFork()
+    it.arena.it.zone.recoverAfterFork()
     var heap = it.heaps
     while heap != 0 {
       let other = ThreadHeapRef(heap)

@@ -35,7 +35,7 @@ extension Ref where Pointee == Heap {
 
   /// Whether `block` lies in a mapping of its own; frees it if so. Reports and aborts if it lies inside one.
   func freeHuge(_ block: UInt) -> Bool {
-    guard hugeTable.it.count != 0 else { return false }
+    guard !hugeTable.isEmpty else { return false }
     hugeTable.lock.acquire()
     guard let place = hugeTable.find(block) else {
       hugeTable.lock.release()
@@ -46,7 +46,11 @@ extension Ref where Pointee == Heap {
     }
     let mapping = hugeTable.remove(place)
     hugeTable.lock.release()
-    it.arena.it.platform.attempt(.release, mapping.base, mapping.reserved)
+    let platform = it.arena.it.platform
+    if !platform.attempt(.release, mapping.base, mapping.reserved) {
+      // The kernel has no room for one more mapping: the memory goes back, the address space does not.
+      platform.attempt(.discard, mapping.base, mapping.reserved)
+    }
     return true
   }
 
@@ -107,31 +111,42 @@ extension Ref where Pointee == Heap {
   private func moveHuge(_ mapping: HugeMapping, to length: UInt, reserving reserved: UInt) -> UInt {
     let platform = it.arena.it.platform
     guard let base = platform.reserve(reserved, alignment: HugeTable.alignment) else { return 0 }
-    // The first part as it is, then the rest, which grows over the whole reservation.
+    // The first part as it is, and its old place kept until all is done; then the rest, which grows over the
+    // whole reservation. The old entry goes first: its place may be another thread's as soon as it is free.
     let first = mapping.split
     let moved = HugeMapping(base: base, length: length, reserved: reserved, split: first)
-    guard enterHuge(moved) else {
+    guard replaceHuge(mapping.base, with: moved) else {
       platform.attempt(.release, base, reserved)
       return 0
     }
-    if first != 0, !platform.attempt(.remap, mapping.base, first, base, first) {
-      return abandonMove(moved)
+    if first != 0, !platform.attempt(.movePages, mapping.base, first, base) {
+      return abandonMove(moved, back: mapping)
     }
     guard
       platform.attempt(
         .remap, mapping.base &+ first, mapping.reserved &- first, base &+ first, reserved &- first)
     else {
       if first != 0 { platform.attempt(.remap, base, first, mapping.base, first) }
-      return abandonMove(moved)
+      return abandonMove(moved, back: mapping)
     }
-    removeHuge(mapping.base)
+    if first != 0 { platform.attempt(.release, mapping.base, first) }
     return base
   }
 
-  private func abandonMove(_ mapping: HugeMapping) -> UInt {
-    removeHuge(mapping.base)
+  private func abandonMove(_ mapping: HugeMapping, back: HugeMapping?) -> UInt {
+    if let back { _ = replaceHuge(mapping.base, with: back) } else { removeHuge(mapping.base) }
     it.arena.it.platform.attempt(.release, mapping.base, mapping.reserved)
     return 0
+  }
+
+  /// Takes the mapping at `base` out and enters another; false, and nothing done, where there is no memory for
+  /// the table (which is never so for one that takes another's place).
+  private func replaceHuge(_ base: UInt, with mapping: HugeMapping) -> Bool {
+    hugeTable.lock.acquire()
+    defer { hugeTable.lock.release() }
+    guard let place = hugeTable.find(base) else { return false }
+    _ = hugeTable.remove(place)
+    return hugeTable.insert(mapping, arena: it.arena)
   }
 
   /// Makes a mapping of `bytes` bytes of a run, by moving its page tables; answers its address, or 0 with
@@ -152,9 +167,11 @@ extension Ref where Pointee == Heap {
       platform.attempt(.release, base, reserved)
       return 0
     }
-    guard platform.attempt(.movePages, run.address, run.bytes, base) else { return abandonMove(mapping) }
+    guard platform.attempt(.movePages, run.address, run.bytes, base) else {
+      return abandonMove(mapping, back: nil)
+    }
     bellows_store(granule(of: run.address), GranuleWord.nothing.bits)
-    it.arena.free(PageRun(address: run.address, pages: run.pages, isZero: true))
+    it.arena.free(run, isAbsent: true)
     return base
   }
 }

@@ -33,6 +33,24 @@ extension Ref where Pointee == Heap {
 
   // MARK: Out of memory
 
+  /// What `attempt` answers; where that is 0, all that can be given back is, the thread's own shards included,
+  /// and it is asked once more.
+  @inline(__always)
+  func rescuing(_ heap: ThreadHeapRef, _ bytes: UInt, _ attempt: () -> UInt) -> UInt {
+    let block = attempt()
+    guard _slowPath(block == 0), bytes < 1 &<< Arena.addressBits else { return block }
+    rescue(heap)
+    return attempt()
+  }
+
+  @inline(never)
+  private func rescue(_ heap: ThreadHeapRef) {
+    heap.lock.acquire()
+    _ = trimShards(heap)
+    heap.lock.release()
+    reclaim()
+  }
+
   /// The system refused memory: gives back all that can be, address space and commit charge included.
   ///
   /// Called with a thread heap's lock held, so it leaves the shards of threads alone.

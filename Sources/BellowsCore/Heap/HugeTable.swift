@@ -39,6 +39,11 @@ package typealias HugeTableRef = Ref<HugeTable>
 extension Ref where Pointee == HugeTable {
   package var lock: Lock { Lock(address, .huge) }
 
+  /// Whether there is none; without the lock, for whoever knows of a block that would be in it.
+  package var isEmpty: Bool { bellows_load(address &+ 16) == 0 }
+
+  private func setCount(_ count: UInt) { bellows_store(address &+ 16, count) }
+
   package func entry(_ place: UInt) -> Ref<HugeMapping> {
     Ref<HugeMapping>(it.entries &+ place &* UInt(bitPattern: MemoryLayout<HugeMapping>.stride))
   }
@@ -79,7 +84,7 @@ extension Ref where Pointee == HugeTable {
       index = index &- 1
     }
     entry(place).it = mapping
-    it.count = it.count &+ 1
+    setCount(it.count &+ 1)
     it.bytes = it.bytes &+ mapping.length
     return true
   }
@@ -88,7 +93,7 @@ extension Ref where Pointee == HugeTable {
   package func remove(_ place: UInt) -> HugeMapping {
     let mapping = entry(place).it
     for index in place..<(it.count &- 1) { entry(index).it = entry(index &+ 1).it }
-    it.count = it.count &- 1
+    setCount(it.count &- 1)
     it.bytes = it.bytes &- mapping.length
     return mapping
   }

@@ -127,8 +127,9 @@ extension Ref where Pointee == Arena {
     return run
   }
 
-  package func free(_ run: PageRun) {
-    it.zone.free(knownSection(at: run.address), address: run.address, pages: run.pages, isAbsent: run.isZero)
+  /// Gives pages back; `isAbsent` says that none of them is resident.
+  package func free(_ run: PageRun, isAbsent: Bool = false) {
+    it.zone.free(knownSection(at: run.address), address: run.address, pages: run.pages, isAbsent: isAbsent)
   }
 
   // MARK: Adding a section
@@ -210,6 +211,8 @@ extension Ref where Pointee == Arena {
   private func unreserveSection(_ place: Place) {
     let bytes = place.blocks &<< it.geometry.pageblockShift
     it.platform.attempt(it.capacity == 0 ? .release : .reset, place.base, bytes)
+    // The advice is part of what makes neighbouring mappings one.
+    if it.capacity != 0 { it.platform.attempt(.noDump, place.base, bytes) }
     // The record stays in the directory, zeroed, for the next try at this address.
     bellows_zero(place.record, recordBytes)
   }

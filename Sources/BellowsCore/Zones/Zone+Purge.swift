@@ -108,4 +108,23 @@ extension Ref where Pointee == Zone {
     settle(block)
     return pages
   }
+
+  /// In the child of a fork: pageblocks that a purge in another thread had isolated come back. Takes the zone's
+  /// lock.
+  package func recoverAfterFork() {
+    lock.acquire()
+    defer { lock.release() }
+    var next = it.firstSection
+    while next != 0 {
+      let section = SectionRef(next)
+      for index in UInt(section.it.memmapBlocks)..<UInt(section.it.committedBlocks) {
+        let block = section.block(index)
+        guard block.has(Pageblock.isolated) else { continue }
+        block.clear(Pageblock.isolated)
+        if block.it.dirtyPages != 0, !block.has(Pageblock.queued) { enqueuePurge(block) }
+        settle(block)
+      }
+      next = section.it.next
+    }
+  }
 }

@@ -8,17 +8,17 @@ extension Ref where Pointee == Zone {
     defer { lock.release() }
     let blocks = UInt(section.it.blocks)
     let reserved = UInt(section.it.memmapBlocks)
-    for index in 0..<reserved {
-      let block = section.block(index)
-      block.it.used.insert(0, count: blockPages)
-      block.it.usedPages = UInt16(truncatingIfNeeded: blockPages)
-      settle(block)
-    }
     if blockPages < PageMask.capacity {
       // Pageblocks smaller than a mask: the numbers beyond their end are never free.
       for index in 0..<blocks {
         section.block(index).it.used.insert(blockPages, count: PageMask.capacity &- blockPages)
       }
+    }
+    for index in 0..<reserved {
+      let block = section.block(index)
+      block.it.used.insert(0, count: blockPages)
+      block.it.usedPages = UInt16(truncatingIfNeeded: blockPages)
+      settle(block)
     }
     it.presentPages = it.presentPages &+ blocks &* blockPages
     it.managedPages = it.managedPages &+ (blocks &- reserved) &* blockPages

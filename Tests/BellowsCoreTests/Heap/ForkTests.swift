@@ -1,0 +1,81 @@
+// What the child of a fork does with the heaps of threads that it does not have. The fork itself is left out:
+// the other threads' heaps are caught in the states that a fork may find them in.
+
+import BellowsCore
+import CShims
+import Testing
+
+@Suite struct ForkTests {
+  private func users(_ count: Int, _ fixture: ArenaFixture) throws -> [HeapUser] {
+    var users: [HeapUser] = []
+    for _ in 0..<count { users.append(try #require(HeapUser(fixture.heap))) }
+    return users
+  }
+
+  @Test func locksAreTakenAndOpened() throws {
+    let fixture = try #require(ArenaFixture())
+    let users = try users(3, fixture)
+    users[0].free(users[0].malloc(100))
+    fixture.heap.lockForFork()
+    #expect(!fixture.heap.registry.tryAcquire())
+    #expect(!fixture.zone.lock.tryAcquire())
+    #expect(!fixture.arena.growth.tryAcquire())
+    for user in users { #expect(!user.own!.lock.tryAcquire()) }
+    fixture.heap.unlockAfterFork()
+    for lock in [fixture.heap.registry, fixture.zone.lock, fixture.arena.growth] + users.map({ $0.own!.lock })
+    {
+      #expect(lock.tryAcquire())
+      lock.release()
+    }
+    #expect(bellows_ranks_held() == 0)
+    for user in users { user.leave() }
+    try fixture.compareEmptyHeap()
+  }
+
+  /// Frees that got as far as the list's head, but not to the count.
+  @Test(arguments: [16, 64, 512, 2048] as [UInt])
+  func countsAreTakenFromTheLists(bytes: UInt) throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 16 << 20, sections: 4))
+    let users = try users(3, fixture)
+    let own = users[0]
+    var live: [UInt] = []
+    for user in users {
+      var mine = (0..<900).map { _ in user.malloc(bytes) }
+      for _ in 0..<500 { user.free(mine.removeLast()) }
+      // The link and the head are written, the count is not.
+      if user.own != own.own {
+        for _ in 0..<20 {
+          let block = mine.removeLast()
+          guard let shard = fixture.heap.shard(of: block), shard.owner.bits == user.own!.address else {
+            user.free(block)
+            continue
+          }
+          shard.pushLocal(block)
+        }
+      }
+      live += mine
+    }
+    fixture.heap.lockForFork()
+    fixture.heap.adoptAfterFork(own.own)
+    for user in users.dropFirst() { #expect(user.own!.it.isIdle) }
+    #expect(!own.own!.it.isIdle)
+    // The child goes on: everything can be freed and allocated again.
+    for block in live { own.free(block) }
+    let again = (0..<2000).map { _ in own.malloc(bytes) }
+    #expect(Set(again).count == again.count)
+    for block in again { own.free(block) }
+    own.leave()
+    try fixture.compareEmptyHeap()
+  }
+
+  @Test func aChildWithoutAHeapAdoptsAll() throws {
+    let fixture = try #require(ArenaFixture())
+    let users = try users(2, fixture)
+    let live = users.flatMap { user in (0..<300).map { _ in user.malloc(200) } }
+    fixture.heap.lockForFork()
+    fixture.heap.adoptAfterFork(nil)
+    let sweeper = HeapUser(withoutHeap: fixture.heap)
+    for block in live { sweeper.free(block) }
+    try fixture.compareEmptyHeap()
+  }
+}
