@@ -43,6 +43,7 @@ let abi: KeyValuePairs = [
   "_ZdlPvm": "bw_free_sized", "_ZdaPvm": "bw_free_sized",
   "_ZdlPvSt11align_val_t": "bw_free", "_ZdaPvSt11align_val_t": "bw_free",
   "_ZdlPvSt11align_val_tRKSt9nothrow_t": "bw_free", "_ZdaPvSt11align_val_tRKSt9nothrow_t": "bw_free",
+  "bellows_version": "bw_version", "bellows_trim": "bw_trim", "bellows_statistics": "bw_statistics",
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 
@@ -75,7 +76,7 @@ let package = Package(
     .target(
       name: "Bellows",
       dependencies: ["BellowsCore", "CShims", .product(name: "SystemPackage", package: "swift-system")],
-      swiftSettings: strict),
+      swiftSettings: strict + [.enableExperimentalFeature("Lifetimes")]),
     .executableTarget(
       name: "BellowsCLI",
       dependencies: [
@@ -84,6 +85,9 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
+    .testTarget(
+      name: "BellowsTests", dependencies: ["Bellows"],
+      swiftSettings: strict + [.enableExperimentalFeature("Lifetimes")]),
     .testTarget(
       name: "BellowsCLITests",
       dependencies: [

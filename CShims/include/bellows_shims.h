@@ -137,7 +137,9 @@ static inline void bellows_hot_set(uintptr_t table, uintptr_t limit) {
 enum { BELLOWS_CLASS_STEPS = 2049 };
 extern uint8_t bellows_classes_[BELLOWS_CLASS_STEPS] __attribute__((visibility("hidden")));
 static inline uintptr_t bellows_class_table(void) { return (uintptr_t)bellows_classes_; }
-static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[step]; }
+static inline uintptr_t bellows_class(uintptr_t step) {
+  return __atomic_load_n(&bellows_classes_[step], __ATOMIC_RELAXED);
+}
 
 // Storage for the process heap's arena, zone and heap, and the heap of a thread that has none: all its
 // lists are empty, so malloc misses, and it owns nothing, so free sees a stranger.

@@ -52,14 +52,22 @@ static bool read_task(uint32_t tid, const char *name, char *text, size_t room) {
   return true;
 }
 
-// "NUMBER ARG*6 STACK COUNTER" of a thread in a system call; other forms where it runs or blocks elsewhere.
-static bool blocked_at(const char *text, uintptr_t *stack) {
+// "NUMBER ARG*6 STACK COUNTER" of a thread in a system call; other forms where it runs or blocks elsewhere. Not
+// good enough: a thread that waits for `lock`, its heap's, since it is in a slow path that has work to do; and one
+// that waits for a child of vfork, which runs on its memory.
+static bool blocked_at(const char *text, uintptr_t lock, uintptr_t *stack) {
   if (text[0] < '0' || text[0] > '9') return false;
+  long number = strtol(text, NULL, 10);
+  if (number == SYS_clone || number == SYS_clone3) return false;
+#ifdef SYS_vfork
+  if (number == SYS_vfork) return false;
+#endif
   const char *place = text;
   for (int field = 0; field < 7; field++) {
     place = strchr(place, ' ');
     if (place == NULL) return false;
     place++;
+    if (field == 0 && number == SYS_futex && strtoull(place, NULL, 16) == lock) return false;
   }
   *stack = strtoull(place, NULL, 16);
   return *stack != 0;
@@ -85,10 +93,10 @@ static bool stack_is_clean(uintptr_t stack, uintptr_t known) {
   }
 }
 
-static bool parked(uint32_t tid, uintptr_t known) {
+static bool parked(uint32_t tid, uintptr_t known, uintptr_t lock) {
   char before[256], after[256], switches[2048], switches_after[2048];
   uintptr_t stack = 0;
-  if (!read_task(tid, "syscall", before, sizeof before) || !blocked_at(before, &stack)) return false;
+  if (!read_task(tid, "syscall", before, sizeof before) || !blocked_at(before, lock, &stack)) return false;
   if (!read_task(tid, "status", switches, sizeof switches)) return false;
   if (!stack_is_clean(stack, known)) return false;
   // It must not have run meanwhile, or what was read of its stack means nothing.
@@ -98,9 +106,9 @@ static bool parked(uint32_t tid, uintptr_t known) {
   return one != NULL && other != NULL && strcmp(one, other) == 0;
 }
 
-bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack) {
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock) {
   int saved = errno;
-  bool result = parked(tid, stack);
+  bool result = parked(tid, stack, lock);
   errno = saved;
   return result;
 }

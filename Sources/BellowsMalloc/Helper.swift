@@ -66,7 +66,7 @@ enum Helper {
   private static func look() -> Bool {
     let isBusy = Process.heap.trimIdleThreads { heap in
       bellows_barrier()
-      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack)
+      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack, heap.lock.word)
     }
     // 4096 shards take a few milliseconds; what is left waits for the next look.
     Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)

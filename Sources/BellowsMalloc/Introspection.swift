@@ -23,7 +23,7 @@ func mallocUsableSize(_ block: UInt) -> UInt {
 @c(bw_malloc_trim)
 func mallocTrim(_ keep: UInt) -> Int32 { trim(keep) > 0 ? 1 : 0 }
 
-@c(bellows_trim)
+@c(bw_trim)
 func trim(_ keep: UInt) -> UInt {
   guard Process.isReady else { return 0 }
   return Process.heap.trim(Process.ownHeap, keep: keep &>> Page.shift) &<< Page.shift
@@ -136,10 +136,10 @@ func mallopt(_ parameter: Int32, _ value: Int32) -> Int32 {
   }
 }
 
-@c(bellows_version)
+@c(bw_version)
 func version() -> UInt32 { 100 }
 
-@c(bellows_statistics)
+@c(bw_statistics)
 func fillStatistics(_ out: UInt, _ size: UInt) {
   let now = statistics()
   let pages = Page.shift

@@ -100,10 +100,10 @@ enum Process {
     own.lock.release()
   }
 
-  /// The calling thread's heap, or nil if it has none.
+  /// The calling thread's heap, or nil if it has none of its own.
   static var ownHeap: ThreadHeapRef? {
     let mine = bellows_thread_mine()
-    return mine == 0 ? nil : ThreadHeapRef(mine)
+    return mine == 0 || mine == heap.it.commons ? nil : ThreadHeapRef(mine)
   }
 }
 

@@ -24,9 +24,9 @@ bool bellows_helper_start(void);
 void bellows_helper_main(void);
 // Whether the process never had a second thread.
 bool bellows_is_single_threaded(void);
-// Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call and was not interrupted
-// in a hit path (Heap+Seize.swift). Takes about 50 us.
-bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack);
+// Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call, other than to wait for
+// `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock);
 // Registers for bellows_barrier, which makes every running thread pass a memory barrier.
 void bellows_barrier_start(void);
 void bellows_barrier(void);

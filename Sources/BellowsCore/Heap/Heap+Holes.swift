@@ -111,7 +111,6 @@ extension Ref where Pointee == Heap {
   }
 
   /// Blocks of a shard that are free in its holes.
-  @inline(never)
   package func blocksInHoles(_ shard: ShardRef) -> UInt32 {
     guard shard.it.holes != 0 else { return 0 }
     let bytes = shard.sizeClass.bytes

@@ -13,10 +13,10 @@ extension Ref where Pointee == Heap {
     guard current != 0 else { return 0 }
     let shard = ShardRef(current)
     let block = shard.it.local
-    guard block != 0 else { return 0 }
+    guard block != 0, shard.it.holes == 0 else { return 0 }
     // First off the shard, then on the list: what a fork finds in neither is lost, but nothing is in both.
     shard.it.local = 0
-    bias(shard)
+    bias(shard, used: UInt32(shard.it.capacity))
     unsafe heap.it.heads[unchecked: place] = link(block)
     return block
   }

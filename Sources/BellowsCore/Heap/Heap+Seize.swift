@@ -8,7 +8,8 @@
 //
 // What "blocked" leaves open is a signal handler that interrupted a hit path and itself blocks. So the thread's
 // stack must not hold an address within the hit paths, which make no calls and so leave none but an interrupted
-// one; and the stack pointer must be on the stack that the thread was on when it got its heap.
+// one; and the stack pointer must be on the stack that the thread was on when it got its heap. A thread that waits
+// for the heap's lock itself is in a slow path that has work to do, and is left alone.
 
 import CShims
 

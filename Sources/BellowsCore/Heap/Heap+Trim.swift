@@ -104,7 +104,7 @@ extension Ref where Pointee == Heap {
           retire(shard)
         } else {
           returned = returned &+ punchHoles(shard)
-          rebias(shard)
+          bias(shard, used: shard.used)
         }
       }
       var next = heap.it.first[place]
@@ -131,12 +131,5 @@ extension Ref where Pointee == Heap {
       }
     }
     return returned
-  }
-
-  /// Biases a current shard whose blocks are not all on the thread's list.
-  private func rebias(_ shard: ShardRef) {
-    let used = shard.used
-    shard.it.countdown = used &+ 1
-    shard.it.reserve = 0 &- 1
   }
 }

@@ -56,7 +56,7 @@ package struct SizeClass: Equatable, Sendable {
     var candidate = SizeClass(0)
     for step in 0..<UInt(BELLOWS_CLASS_STEPS) {
       if step &* 16 > candidate.bytes { candidate = SizeClass(candidate.index &+ 1) }
-      Ref<UInt8>(table &+ step).it = UInt8(truncatingIfNeeded: candidate.index)
+      bellows_store8(table &+ step, UInt8(truncatingIfNeeded: candidate.index))
     }
   }
 }

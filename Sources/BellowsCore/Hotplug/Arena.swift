@@ -113,8 +113,12 @@ extension Ref where Pointee == Arena {
     case .refused: return nil
     case .none: break
     }
-    let limit = it.geometry.sectionPages &- it.geometry.memmapBytes &>> Page.shift
-    guard pages <= limit, alignment < it.geometry.sectionPages else { return nil }
+    // The first place behind the memmap that is aligned so must have room for it.
+    let start = (it.geometry.memmapBytes &>> Page.shift).rounded(
+      upTo: max(alignment, it.geometry.pageblockPages))
+    guard alignment <= it.geometry.sectionPages, start &+ pages <= it.geometry.sectionPages else {
+      return nil
+    }
     growth.acquire()
     defer { growth.release() }
     // Another thread may have grown the arena while this one waited. And a short section, where address space
