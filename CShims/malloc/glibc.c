@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,7 +12,35 @@
 #include "bellows_process.h"
 #include "bellows_shims.h"
 
-static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
+// glibc's functions, looked up once. dlsym may itself free (the text of an earlier error) and, where it fails,
+// allocate: what comes here while it runs is let go, or refused, which it can bear.
+static struct {
+  void (*release)(void *);
+  size_t (*usable)(void *);
+  void *(*allocate)(size_t, size_t);
+  void *(*reallocate)(void *, size_t);
+  struct mallinfo2 (*information)(void);
+} glibc;
+static int lookup;     // 0 not begun, 1 under way, 2 done
+static pid_t looking;  // the thread that looks
+
+static bool found(void) {
+  if (__atomic_load_n(&lookup, __ATOMIC_ACQUIRE) == 2) return true;
+  int expected = 0;
+  if (!__atomic_compare_exchange_n(&lookup, &expected, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
+    if (__atomic_load_n(&looking, __ATOMIC_RELAXED) == gettid()) return false;
+    while (__atomic_load_n(&lookup, __ATOMIC_ACQUIRE) != 2) sched_yield();
+    return true;
+  }
+  __atomic_store_n(&looking, gettid(), __ATOMIC_RELAXED);
+  *(void **)&glibc.release = dlsym(RTLD_NEXT, "free");
+  *(void **)&glibc.usable = dlsym(RTLD_NEXT, "malloc_usable_size");
+  *(void **)&glibc.allocate = dlsym(RTLD_NEXT, "memalign");
+  *(void **)&glibc.reallocate = dlsym(RTLD_NEXT, "realloc");
+  *(void **)&glibc.information = dlsym(RTLD_NEXT, "mallinfo2");
+  __atomic_store_n(&lookup, 2, __ATOMIC_RELEASE);
+  return true;
+}
 
 // What /proc/self/maps says of an address. Read with plain system calls into the stack: stdio would allocate.
 enum place { NOWHERE, ANONYMOUS_MEMORY, BREAK_HEAP };
@@ -79,9 +108,8 @@ static bool looks_like_chunk(uintptr_t block, enum place place, uintptr_t start)
 }
 
 bool bellows_glibc_owns(uintptr_t block) {
-  struct mallinfo2 (*information)(void) = (struct mallinfo2(*)(void))next("mallinfo2");
-  if (information == NULL) return false;
-  struct mallinfo2 now = information();
+  if (!found() || glibc.information == NULL) return false;
+  struct mallinfo2 now = glibc.information();
   if (now.arena == 0 && now.hblkhd == 0) return false;
   uintptr_t start = 0;
   enum place place = locate(block, &start);
@@ -89,21 +117,17 @@ bool bellows_glibc_owns(uintptr_t block) {
 }
 
 void bellows_glibc_free(uintptr_t block) {
-  void (*release)(void *) = (void (*)(void *))next("free");
-  if (release) release((void *)block);
+  if (found() && glibc.release) glibc.release((void *)block);
 }
 
 uintptr_t bellows_glibc_usable_size(uintptr_t block) {
-  size_t (*usable)(void *) = (size_t(*)(void *))next("malloc_usable_size");
-  return usable ? usable((void *)block) : 0;
+  return found() && glibc.usable ? glibc.usable((void *)block) : 0;
 }
 
 uintptr_t bellows_glibc_allocate(uintptr_t bytes, uintptr_t alignment) {
-  void *(*allocate)(size_t, size_t) = (void *(*)(size_t, size_t))next("memalign");
-  return allocate ? (uintptr_t)allocate(alignment, bytes) : 0;
+  return found() && glibc.allocate ? (uintptr_t)glibc.allocate(alignment, bytes) : 0;
 }
 
 uintptr_t bellows_glibc_reallocate(uintptr_t block, uintptr_t bytes) {
-  void *(*reallocate)(void *, size_t) = (void *(*)(void *, size_t))next("realloc");
-  return reallocate ? (uintptr_t)reallocate((void *)block, bytes) : 0;
+  return found() && glibc.reallocate ? (uintptr_t)glibc.reallocate((void *)block, bytes) : 0;
 }

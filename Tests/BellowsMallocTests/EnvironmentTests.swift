@@ -33,6 +33,21 @@ struct EnvironmentTests {
     expectOK(Library.run("footprint", "idle", environment: variables))
   }
 
+  @Test(
+    "BELLOWS_OFF: the system's malloc serves", arguments: ["stepping aside", "a script of many processes"])
+  func off(kind: String) {
+    let variables = ["BELLOWS_OFF": "1"]
+    if kind == "stepping aside" {
+      expectOK(Library.run("model", "4", "200000", environment: variables, limit: 300))
+    } else {
+      let script = "for i in $(seq 50); do x=$(echo $i | cat); done; echo $x"
+      var environment = variables
+      environment["LD_PRELOAD"] = Library.path
+      let child = Child.run(["bash", "-c", script], environment: environment)
+      #expect(child.isClean && child.output == "50\n", "\(child)")
+    }
+  }
+
   /// A setuid program must not be led by its caller's environment.
   ///
   /// In such a program the dynamic linker preloads nothing from a directory: this one is linked.
