@@ -41,9 +41,7 @@ func mallocMiss(_ bytes: UInt) -> UInt {
     let block = Process.heap.recycle(own, SizeClass(bytes: bytes))
     if block != 0 { return block }
   } else if bytes <= RunBin.mostPages &<< Page.shift {
-    let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own) {
-      HitPath.granule(of: $0, table: bellows_hot_table(), origin: 0, sectionShift: 27)
-    }
+    let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own) { hotGranule(of: $0) }
     if block != 0 { return block }
   }
   return mallocSlow(bytes)
@@ -91,32 +89,37 @@ func free(_ block: UInt) {
   switch freeHit(block) {
   case .done: return
   case .miss: freeMiss(block)
-  case .other(let descriptor): freeTail(block, descriptor)
+  case .other(let word): freeTail(block, word)
   case .countedDown(let shard): freeCountedDown(shard)
   }
 }
 
 /// The granule is not the first of a shard of mine: perhaps a later one, or a run.
 @c(bw_free_tail) @inline(never)
-func freeTail(_ block: UInt, _ descriptor: UInt) {
-  switch HitPath.free(bellows_thread_hot(), block, descriptor: descriptor) {
+func freeTail(_ block: UInt, _ word: UInt) {
+  switch HitPath.free(bellows_thread_hot(), block, word: word) {
   case .done: return
   case .countedDown(let shard): freeCountedDown(shard)
-  default: freeRun(block, descriptor)
+  default: freeRun(block, word)
   }
 }
 
 /// Perhaps a run for which the thread has a slot.
 @inline(never)
-func freeRun(_ block: UInt, _ descriptor: UInt) {
-  let word = GranuleWord(bellows_load(descriptor))
+func freeRun(_ block: UInt, _ bits: UInt) {
+  let word = GranuleWord(bits)
   let hot = bellows_thread_hot()
   if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
-    Process.heap.putSlot(block, descriptor, pages: word.runPages, ThreadHeapRef(hot))
+    Process.heap.putSlot(block, hotGranule(of: block), pages: word.runPages, ThreadHeapRef(hot))
   {
     return Helper.notice()
   }
   freeMiss(block)
+}
+
+@inline(__always)
+func hotGranule(of block: UInt) -> UInt {
+  HitPath.granule(of: block, table: bellows_hot_table(), origin: 0, sectionShift: 27)
 }
 
 @inline(__always)

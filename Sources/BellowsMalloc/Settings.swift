@@ -20,8 +20,11 @@ struct Settings: BitwiseCopyable {
   var helper: UInt8
   var purgeDelay: UInt64
 
-  private static var names: InlineArray<8, StaticString> {
-    ["CHECK", "OFF", "PURGE_DELAY", "THREAD", "STATISTICS", "LIB", "SOAK", "BENCH_EXTRA"]
+  private static var names: InlineArray<10, StaticString> {
+    [
+      "CHECK", "OFF", "PURGE_DELAY", "THREAD", "STATISTICS", "LIB", "SOAK", "BENCH_EXTRA", "PROGRAMS",
+      "VM_KERNEL",
+    ]
   }
 
   mutating func read() {
@@ -51,7 +54,7 @@ struct Settings: BitwiseCopyable {
 
   /// Takes over one "NAME=value"; false if it means nothing.
   private mutating func apply(_ entry: UInt) -> Bool {
-    for index in 0..<8 {
+    for index in 0..<10 {
       guard let value = Self.match(entry, Self.names[index]) else { continue }
       return set(index, value)
     }

@@ -37,7 +37,7 @@ public enum ProcessHeap {
 
   /// The version of the malloc library in use, in the form `major.minor.patch`; nil where there is none.
   ///
-  /// It may differ from ``BellowsVersion/current``, which is this library's.
+  /// It may differ from `BellowsVersion.current`, which is this library's.
   public static var version: String? {
     guard let number = functions?.version() else { return nil }
     return "\(number / 10000).\(number / 100 % 100).\(number % 100)"

@@ -14,7 +14,7 @@ package enum FreeOutcome {
   case done
   /// No section is at the address, or the block is the one freed last.
   case miss
-  /// Not a block of a one-granule shard of the heap: the address of its granule's descriptor.
+  /// Not a block of a one-granule shard of the heap: the word of its granule.
   case other(UInt)
   /// Done, and the owner wanted to hear of it.
   case countedDown(ShardRef)
@@ -43,7 +43,8 @@ package enum HitPath {
   ) -> FreeOutcome {
     if _slowPath((block &- origin) &>> sectionShift >= limit) { return .miss }
     let descriptor = granule(of: block, table: table, origin: origin, sectionShift: sectionShift)
-    if _slowPath(bellows_load(descriptor) != heap) { return .other(descriptor) }
+    let word = bellows_load(descriptor)
+    if _slowPath(word != heap) { return .other(word) }
     return push(block, ShardRef(descriptor))
   }
 
@@ -61,8 +62,8 @@ package enum HitPath {
 
   /// The second half for blocks whose granule may be a later one of a shard.
   @inline(__always)
-  package static func free(_ heap: UInt, _ block: UInt, descriptor: UInt) -> FreeOutcome {
-    let word = GranuleWord(bellows_load(descriptor))
+  package static func free(_ heap: UInt, _ block: UInt, word bits: UInt) -> FreeOutcome {
+    let word = GranuleWord(bits)
     if _slowPath(!word.isTail || bellows_load(word.head) != heap) { return .miss }
     return push(block, ShardRef(word.head))
   }

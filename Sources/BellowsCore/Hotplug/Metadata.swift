@@ -8,7 +8,7 @@ package struct Metadata: BitwiseCopyable {
   /// Bytes mapped in all chunks.
   package private(set) var mappedBytes: UInt
 
-  /// 1 MiB of address space: section records of the process heap take 12 KiB each, thread heaps 4 KiB.
+  /// 1 MiB of address space: section records of the process heap take 12 KiB each, thread heaps less than 2 KiB.
   private static var chunkBytes: UInt { 1 &<< 20 }
 
   package init() {

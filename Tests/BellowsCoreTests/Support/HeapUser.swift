@@ -58,14 +58,14 @@ struct HeapUser: Sendable {
     case .done: return
     case .miss: freeMiss(block)
     case .countedDown(let shard): heap.countedDown(shard, own!)
-    case .other(let descriptor):
-      switch HitPath.free(hot, block, descriptor: descriptor) {
+    case .other(let word):
+      switch HitPath.free(hot, block, word: word) {
       case .done: return
       case .countedDown(let shard): heap.countedDown(shard, own!)
       default:
-        let word = GranuleWord(bellows_load(descriptor))
-        if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
-          heap.putSlot(block, descriptor, pages: word.runPages, own!)
+        let run = GranuleWord(word)
+        if run.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+          heap.putSlot(block, heap.granule(of: block), pages: run.runPages, own!)
         {
           return
         }
