@@ -53,10 +53,10 @@ static inline uint32_t bellows_lock_open(uintptr_t word) {
   return __atomic_exchange_n((uint32_t *)word, 0, __ATOMIC_RELEASE);
 }
 static inline uint8_t bellows_load8(uintptr_t byte) {
-  return __atomic_load_n((uint8_t *)byte, __ATOMIC_RELAXED);
+  return __atomic_load_n((uint8_t *)byte, __ATOMIC_ACQUIRE);
 }
 static inline void bellows_store8(uintptr_t byte, uint8_t value) {
-  __atomic_store_n((uint8_t *)byte, value, __ATOMIC_RELAXED);
+  __atomic_store_n((uint8_t *)byte, value, __ATOMIC_RELEASE);
 }
 static inline uint32_t bellows_load32(uintptr_t word) {
   return __atomic_load_n((uint32_t *)word, __ATOMIC_ACQUIRE);
@@ -137,9 +137,7 @@ static inline void bellows_hot_set(uintptr_t table, uintptr_t limit) {
 enum { BELLOWS_CLASS_STEPS = 2049 };
 extern uint8_t bellows_classes_[BELLOWS_CLASS_STEPS] __attribute__((visibility("hidden")));
 static inline uintptr_t bellows_class_table(void) { return (uintptr_t)bellows_classes_; }
-static inline uintptr_t bellows_class(uintptr_t step) {
-  return __atomic_load_n(&bellows_classes_[step], __ATOMIC_RELAXED);
-}
+static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[step]; }
 
 // Storage for the process heap's arena, zone and heap, and the heap of a thread that has none: all its
 // lists are empty, so malloc misses, and it owns nothing, so free sees a stranger.

@@ -53,6 +53,9 @@ package struct SizeClass: Equatable, Sendable {
   /// Fills the table from request size, in 16-byte steps, to class. Idempotent.
   package static func fillTable() {
     let table = bellows_class_table()
+    let last = UInt(BELLOWS_CLASS_STEPS) &- 1
+    // Filled before, by another heap: who reads the table then does so after it was written.
+    if bellows_load8(table &+ last) != 0 { return }
     var candidate = SizeClass(0)
     for step in 0..<UInt(BELLOWS_CLASS_STEPS) {
       if step &* 16 > candidate.bytes { candidate = SizeClass(candidate.index &+ 1) }
