@@ -28,7 +28,6 @@ public struct ByteCount: RawRepresentable, Hashable, Comparable, AdditiveArithme
   public static func tebibytes(_ count: Int) -> Self { Self(rawValue: count * (1 << 40)) }
 
   /// No bytes.
-  /// No bytes.
   public static var zero: Self { Self(rawValue: 0) }
 
   /// Whether `a` is fewer bytes than `b`.
