@@ -145,6 +145,8 @@ func forkParent() { if Process.isReady { Process.heap.unlockAfterFork() } }
 @c(bellows_fork_child)
 func forkChild() {
   guard Process.isReady else { return }
+  // Whichever thread forked is the main thread here, with another number.
+  if let own = Process.ownHeap { own.it.threadID = bellows_thread_id() }
   Process.heap.adoptAfterFork(Process.ownHeap)
   Helper.forget()
 }
