@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -112,6 +113,8 @@ bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock) {
   errno = saved;
   return result;
 }
+
+bool bellows_is_filtered(void) { return prctl(PR_GET_SECCOMP) != 0; }
 
 void bellows_barrier_start(void) {
   syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);

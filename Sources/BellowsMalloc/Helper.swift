@@ -45,6 +45,8 @@ enum Helper {
     let mode = settings.it.helper
     guard zone.it.usedPages &+ zone.it.dirtyPages >= leastPages, mode != 1,
       mode == 2 || !bellows_is_single_threaded(),
+      // A child of vfork runs on the memory of its parent: no thread of its own here.
+      UInt(bellows_process_id()) == Process.processID,
       bellows_exchange32(word, State.running.rawValue) == State.none.rawValue
     else { return }
     // Where no thread is to be had, slow paths and malloc_trim go on returning memory.
@@ -76,10 +78,13 @@ enum Helper {
   /// Returns what has been free for the purge delay, idle threads' shards included; false if nothing is left to
   /// look at again.
   private static func look() -> Bool {
-    let isBusy = Process.heap.trimIdleThreads { heap in
-      bellows_barrier()
-      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack, heap.lock.word)
-    }
+    // Under a system call filter, what else the look at a thread needs might be the end of the process.
+    let isBusy =
+      !bellows_is_filtered()
+      && Process.heap.trimIdleThreads { heap in
+        bellows_barrier()
+        return bellows_thread_is_parked(heap.it.threadID, heap.it.stack, heap.lock.word)
+      }
     // 4096 shards take a few milliseconds; what is left waits for the next look.
     Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)
     return isBusy || Process.zone.it.dirtyPages != 0

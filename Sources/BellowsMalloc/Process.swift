@@ -23,6 +23,12 @@ enum Process {
   static var settings: Ref<Settings> { Ref<Settings>(state &+ 16384) }
   private static var statusWord: UInt { state &+ 20416 }
 
+  /// The process that set the heap up, or the child that inherited it.
+  private(set) static var processID: UInt {
+    get { bellows_load(state &+ 20424) }
+    set { bellows_store(state &+ 20424, newValue) }
+  }
+
   static var status: Status { Status(rawValue: bellows_load_acquire(statusWord)) ?? .untouched }
 
   @inline(__always)
@@ -57,6 +63,7 @@ enum Process {
     }
     heap.initialise(
       arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
+    processID = UInt(bellows_process_id())
     _ = bellows_thread_watch_start()
     bellows_hot_set(arena.it.table.base, arena.it.table.limit)
     return .ready
@@ -66,6 +73,12 @@ enum Process {
     var line = Line()
     line.append("bellows: pages of this system are not 4 KiB; the system's malloc serves instead")
     line.write()
+  }
+
+  /// In the child of a fork: the thread that forked is the main thread here, with another number.
+  static func inherit() {
+    processID = UInt(bellows_process_id())
+    if let own = ownHeap { own.it.threadID = bellows_thread_id() }
   }
 
   // MARK: The calling thread
@@ -145,8 +158,7 @@ func forkParent() { if Process.isReady { Process.heap.unlockAfterFork() } }
 @c(bellows_fork_child)
 func forkChild() {
   guard Process.isReady else { return }
-  // Whichever thread forked is the main thread here, with another number.
-  if let own = Process.ownHeap { own.it.threadID = bellows_thread_id() }
+  Process.inherit()
   Process.heap.adoptAfterFork(Process.ownHeap)
   Helper.forget()
 }

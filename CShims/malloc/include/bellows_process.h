@@ -30,6 +30,8 @@ uint32_t bellows_process_id(void);
 // Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call, other than to wait for
 // `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
 bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock);
+// Whether the calling thread is under a seccomp filter.
+bool bellows_is_filtered(void);
 // Registers for bellows_barrier, which makes every running thread pass a memory barrier.
 void bellows_barrier_start(void);
 void bellows_barrier(void);
