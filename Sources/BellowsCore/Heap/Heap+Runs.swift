@@ -42,6 +42,8 @@ extension Ref where Pointee == Heap {
     bellows_store(descriptor, GranuleWord.cachedRun(pages: pages).bits)
     if bin.index >= RunBin.ownCount { _ = bellows_fetch_add(sharedPages, pages) }
     if bellows_compare_exchange(slot, 0, block) { return true }
+    // Another thread was sooner: the run is live again.
+    bellows_store(descriptor, GranuleWord.run(pages: pages).bits)
     if bin.index >= RunBin.ownCount { _ = bellows_fetch_add(sharedPages, 0 &- pages) }
     return false
   }
