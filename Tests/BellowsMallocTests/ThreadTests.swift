@@ -30,6 +30,11 @@ struct ThreadTests {
     expectOK(Library.run("threads", "abandoned"))
   }
 
+  @Test("large blocks of the same sizes in several threads")
+  func slots() {
+    expectOK(Library.run("threads", "slots"))
+  }
+
   @Test("destructors of thread-specific data, in any order")
   func destructors() {
     expectOK(Library.run("threads", "key-destructors"))

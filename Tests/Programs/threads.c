@@ -282,6 +282,26 @@ static void key_destructors(int argc, char **argv) {
   CHECK(grown < 2 * 1024, "grown by %ld KiB", grown);
 }
 
+// slots: threads that allocate and free large blocks of few sizes, so that they contend for the places where freed
+// ones are kept.
+static void *slot_worker(void *argument) {
+  uint64_t random = (uint64_t)(uintptr_t)argument + 1;
+  for (int i = 0; i < 200000; i++) {
+    size_t size = 300000 + next_random(&random) % 3 * MIB;
+    char *one = malloc(size), *other = malloc(300000);
+    CHECK(one != NULL && other != NULL && one != other);
+    one[0] = other[0] = (char)i;
+    free(one), free(other);
+  }
+  return NULL;
+}
+static void slots(int argc, char **argv) {
+  (void)argc, (void)argv;
+  pthread_t threads[6];
+  for (uintptr_t i = 0; i < 6; i++) start(&threads[i], slot_worker, (void *)i);
+  for (int i = 0; i < 6; i++) pthread_join(threads[i], NULL);
+}
+
 // limited: 100 threads alive at once, 8 MiB stacks, under `ulimit -v 1000000` (set by the caller).
 static pthread_barrier_t barrier;
 static void *small_worker(void *argument) {
@@ -311,6 +331,6 @@ static void limited(int argc, char **argv) {
 int main(int argc, char **argv) {
   const struct command commands[] = {{"consumers", consumers}, {"free-only", free_only}, {"churn", churn},
                                      {"pool", pool},           {"abandoned", abandoned}, {"limited", limited},
-                                     {"key-destructors", key_destructors}};
+                                     {"key-destructors", key_destructors}, {"slots", slots}};
   return run_command(commands, COUNT(commands), argc, argv);
 }
