@@ -39,6 +39,9 @@ package struct Pageblock: BitwiseCopyable {
   package static var isolated: UInt8 { 1 }
   /// On the purge queue.
   package static var queued: UInt8 { 2 }
+  /// Its migrate type: set where it serves movable pages. Given when it is taken while wholly free, so that
+  /// pages that can move and pages that cannot are kept apart (Linux: MIGRATE_MOVABLE, MIGRATE_UNMOVABLE).
+  package static var movable: UInt8 { 8 }
   /// Its section does not count it as wholly free.
   package static var countedBusy: UInt8 { 4 }
 }

@@ -27,32 +27,46 @@ extension Ref where Pointee == Zone {
   ///
   /// Takes the zone's lock. One bit scan per request up to a pageblock; a scan of the sections with free
   /// pageblocks above.
-  package func allocate(pages: UInt, alignment: UInt) -> PageOutcome {
+  ///
+  /// Movable pages come from pageblocks of their own; from the others only where no pageblock is free.
+  package func allocate(pages: UInt, alignment: UInt, isMovable: Bool = false) -> PageOutcome {
     lock.acquire()
     defer { lock.release() }
     let order = max(pages.ceilingLog2, alignment.ceilingLog2)
     return order <= it.geometry.pageblockOrder
-      ? allocateInBlock(pages: pages, order: order) : allocateBlocks(pages: pages, alignment: alignment)
+      ? allocateInBlock(pages: pages, order: order, isMovable)
+      : allocateBlocks(pages: pages, alignment: alignment, isMovable)
   }
 
-  private func allocateInBlock(pages: UInt, order: UInt) -> PageOutcome {
-    let candidates =
-      it.occupied & ((~0 as UInt64) &<< UInt64(truncatingIfNeeded: order &* Zone.listsPerOrder))
-    if candidates != 0 {
-      let block = PageblockRef(it.heads[candidates.trailingZeroBitCount])
-      if let first = block.it.used.firstFree(order: order) {
-        return .run(take(block, first: first, pages: pages))
-      }
-    }
+  private func allocateInBlock(pages: UInt, order: UInt, _ isMovable: Bool) -> PageOutcome {
+    if let run = takePartial(pages: pages, order: order, isMovable) { return .run(run) }
     var section = SectionRef(firstSectionWithFreeBlock())
     while section.address != 0 {
       if section.it.freeBlocks > 0, let index = section.it.busy.next(member: false, from: 0) {
         guard commit(section, through: index &+ 1) else { return .refused }
+        setType(section.block(index), isMovable)
         return .run(take(section.block(index), first: 0, pages: pages))
       }
       section = SectionRef(section.it.next)
     }
+    if let run = takePartial(pages: pages, order: order, !isMovable) { return .run(run) }
     return .none
+  }
+
+  /// From a partly used pageblock of one migrate type.
+  private func takePartial(pages: UInt, order: UInt, _ isMovable: Bool) -> PageRun? {
+    let type = isMovable ? 1 : 0
+    let first = UInt64(truncatingIfNeeded: order &* Zone.listsPerOrder)
+    let candidates = it.occupied[type] & ((~0 as UInt64) &<< first)
+    guard candidates != 0 else { return nil }
+    let block = PageblockRef(it.heads[type &* 40 &+ candidates.trailingZeroBitCount])
+    guard let start = block.it.used.firstFree(order: order) else { return nil }
+    return take(block, first: start, pages: pages)
+  }
+
+  /// Gives a wholly free pageblock its migrate type.
+  private func setType(_ block: PageblockRef, _ isMovable: Bool) {
+    if isMovable { block.set(Pageblock.movable) } else { block.clear(Pageblock.movable) }
   }
 
   private func take(_ block: PageblockRef, first: UInt, pages: UInt) -> PageRun {
@@ -86,7 +100,7 @@ extension Ref where Pointee == Zone {
     return section
   }
 
-  private func allocateBlocks(pages: UInt, alignment: UInt) -> PageOutcome {
+  private func allocateBlocks(pages: UInt, alignment: UInt, _ isMovable: Bool) -> PageOutcome {
     let order = it.geometry.pageblockOrder
     let blocks = (pages &+ (blockPages &- 1)) &>> order
     let step = alignment <= blockPages ? 1 : alignment &>> order
@@ -98,6 +112,7 @@ extension Ref where Pointee == Zone {
           length: blocks, alignment: step, origin: origin, limit: UInt(section.it.blocks))
         {
           guard commit(section, through: index &+ blocks) else { return .refused }
+          for block in index..<(index &+ blocks) { setType(section.block(block), isMovable) }
           return .run(takeRun(section, section.it.base &+ index &<< it.geometry.pageblockShift, pages))
         }
       }

@@ -7,6 +7,7 @@
 //   lists   order 0: [fullest] [ ] [ ] [emptiest]
 //           order 1: [fullest] [ ] [ ] [emptiest]
 //           ...
+//           and the same for pageblocks of the other migrate type
 //
 // A request of order k takes the first list at or after order k, found in one bit scan of `occupied`: the
 // pageblock whose largest free block is the smallest that does, and of those the fullest. (The rule is that
@@ -28,9 +29,9 @@ package struct Zone: BitwiseCopyable {
   /// No section before this one has a free pageblock.
   package var firstFreeSection: UInt
 
-  /// Bit l: list l has a pageblock.
-  package var occupied: UInt64
-  package var heads: InlineArray<40, UInt>
+  /// Per migrate type (unmovable, movable). Bit l: list l of the type has a pageblock.
+  package var occupied: InlineArray<2, UInt64>
+  package var heads: InlineArray<80, UInt>
 
   /// Pageblocks with dirty pages, the longest dirty first.
   package var purgeHead: UInt
@@ -49,6 +50,7 @@ package struct Zone: BitwiseCopyable {
   package var returnCalls: UInt
 
   package static var listsPerOrder: UInt { 4 }
+  package static var listsPerType: UInt { 40 }
 }
 
 package typealias ZoneRef = Ref<Zone>
@@ -81,7 +83,8 @@ extension Ref where Pointee == Zone {
     if !isolated, block.it.usedPages != 0, let order = block.it.used.largestFreeOrder {
       let free = blockPages &- UInt(block.it.usedPages)
       let fullness = ((free &- 1) &* Zone.listsPerOrder) &>> it.geometry.pageblockOrder
-      list = UInt8(truncatingIfNeeded: order &* Zone.listsPerOrder &+ fullness &+ 1)
+      let type = block.has(Pageblock.movable) ? Zone.listsPerType : 0
+      list = UInt8(truncatingIfNeeded: type &+ order &* Zone.listsPerOrder &+ fullness &+ 1)
     }
     if list != block.it.list {
       if block.it.list != 0 { unlink(block) }
@@ -125,7 +128,7 @@ extension Ref where Pointee == Zone {
       if head != 0 { Ref<Pageblock>(head).it.previous = block.address }
       unsafe it.heads[unchecked: place] = block.address
     }
-    it.occupied |= 1 &<< UInt64(truncatingIfNeeded: place)
+    it.occupied[place / 40] |= 1 &<< UInt64(truncatingIfNeeded: place % 40)
   }
 
   private func unlink(_ block: PageblockRef) {
@@ -135,7 +138,7 @@ extension Ref where Pointee == Zone {
       Ref<Pageblock>(block.it.previous).it.next = block.it.next
     } else {
       unsafe it.heads[unchecked: place] = block.it.next
-      if block.it.next == 0 { it.occupied &= ~(1 &<< UInt64(truncatingIfNeeded: place)) }
+      if block.it.next == 0 { it.occupied[place / 40] &= ~(1 &<< UInt64(truncatingIfNeeded: place % 40)) }
     }
     block.it.list = 0
   }
