@@ -52,9 +52,11 @@ extension Ref where Pointee == Zone {
     // A pageblock whose purge fails, or that is freed into meanwhile, goes to the end of the queue: stop
     // where the pass began.
     let last = it.purgeTail
+    let began = bellows_clock_milliseconds()
     while it.purgeHead != 0, keep == 0 || it.dirtyPages > keep {
       let block = PageblockRef(it.purgeHead)
-      guard block.it.dirtySince <= deadline else { break }
+      // What came to the queue since is left for the next pass, so that a pass ends where the system refuses.
+      guard block.it.dirtySince <= deadline, block.it.dirtySince <= began else { break }
       dequeuePurge(block)
       returned = returned &+ purge(block)
       if block.address == last { break }
