@@ -25,6 +25,8 @@ build: ## The library libbellows-malloc.so and the tool bellows, both for releas
 	@Scripts/setup build
 	swift build -c release --product bellows-malloc --disable-local-rpath
 	swift build -c release --product bellows $(standalone)
+	swift build -c release --product bellows-workload
+	swift build -c release --product bellows-record --disable-local-rpath
 
 programs: ## The C programs of the tests
 	@if [ -f Tests/Programs/Makefile ]; then $(MAKE) -C Tests/Programs; fi

@@ -44,6 +44,21 @@ let abi: KeyValuePairs = [
   "_ZdlPvSt11align_val_t": "bw_free", "_ZdaPvSt11align_val_t": "bw_free",
   "_ZdlPvSt11align_val_tRKSt9nothrow_t": "bw_free", "_ZdaPvSt11align_val_tRKSt9nothrow_t": "bw_free",
   "bellows_version": "bw_version", "bellows_trim": "bw_trim", "bellows_statistics": "bw_statistics",
+  "bellows_limit": "bw_limit",
+  "bellows_offline": "bw_offline", "bellows_offline_section": "bw_offline_section",
+  "bellows_online": "bw_online", "bellows_online_section": "bw_online_section",
+  "bellows_is_caged": "bw_is_caged", "bellows_should_move": "bw_should_move",
+  "bellows_listen": "bw_listen", "bellows_unlisten": "bw_unlisten",
+  "bellows_balloon_create": "bw_balloon_create", "bellows_balloon_destroy": "bw_balloon_destroy",
+  "bellows_balloon_add_section": "bw_balloon_add_section", "bellows_balloon_deflate": "bw_balloon_deflate",
+  "bellows_balloon_inflate": "bw_balloon_inflate", "bellows_balloon_set_target": "bw_balloon_set_target",
+  "bellows_balloon_advance": "bw_balloon_advance", "bellows_balloon_figures": "bw_balloon_figures",
+  "bellows_huge_page_take": "bw_huge_page_take", "bellows_huge_page_give": "bw_huge_page_give",
+  "bellows_sub_block_size": "bw_sub_block_size", "bellows_sub_block_unplug": "bw_sub_block_unplug",
+  "bellows_sub_block_plug": "bw_sub_block_plug", "bellows_sub_block_add_section": "bw_sub_block_add_section",
+  "bellows_device_add": "bw_device_add", "bellows_device_units": "bw_device_units",
+  "bellows_device_acquire": "bw_device_acquire", "bellows_device_retain": "bw_device_retain",
+  "bellows_device_release": "bw_device_release", "bellows_device_remove": "bw_device_remove",
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 
@@ -57,11 +72,17 @@ let package = Package(
   products: [
     .library(name: "bellows-malloc", type: .dynamic, targets: ["BellowsMalloc"]),
     .library(name: "Bellows", targets: ["Bellows"]),
+    .library(name: "BellowsMetrics", targets: ["BellowsMetrics"]),
     .executable(name: "bellows", targets: ["BellowsCLI"]),
+    .executable(name: "bellows-workload", targets: ["BellowsWorkload"]),
+    .library(name: "bellows-record", type: .dynamic, targets: ["BellowsRecord"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     .target(name: "CShims", path: "CShims", exclude: ["malloc", "exports.map"]),
@@ -77,25 +98,71 @@ let package = Package(
       name: "Bellows",
       dependencies: ["BellowsCore", "CShims", .product(name: "SystemPackage", package: "swift-system")],
       swiftSettings: strict + [.enableExperimentalFeature("Lifetimes")]),
+    .target(
+      name: "BellowsMetrics",
+      dependencies: [
+        "Bellows", .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict + [.enableUpcomingFeature("InternalImportsByDefault")]),
+    .target(name: "BellowsPlot", swiftSettings: strict),
+    .target(name: "CWorkload"),
+    // Optimised in every build: its own share of the time must stay small.
+    .executableTarget(
+      name: "BellowsWorkload", dependencies: ["CShims", "CWorkload"],
+      cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])],
+      // As Embedded Swift the linker adds no Swift run-time, whose libraries would allocate.
+      linkerSettings: [
+        .linkedLibrary("m"), .unsafeFlags(["-enable-experimental-feature", "Embedded", "-wmo"]),
+      ]),
+    .target(
+      name: "BellowsRecord",
+      cSettings: [
+        .unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fno-builtin-malloc"])
+      ],
+      linkerSettings: [.unsafeFlags(["-enable-experimental-feature", "Embedded", "-wmo"])]),
     .executableTarget(
       name: "BellowsCLI",
       dependencies: [
-        "Bellows", "CShims", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Bellows", "BellowsCore", "BellowsPlot", "CShims", "CWorkload",
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
+    .executableTarget(
+      name: "plug-daemon",
+      dependencies: [
+        "Bellows", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      path: "Examples/PlugDaemon", swiftSettings: strict),
+    .executableTarget(
+      name: "page-balloon", dependencies: ["Bellows"], path: "Examples/PageBalloon", swiftSettings: strict),
+    .target(name: "Chromium", path: "Tests/Chromium", swiftSettings: strict),
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
     .testTarget(
-      name: "BellowsTests", dependencies: ["Bellows"],
+      name: "BellowsTests",
+      dependencies: ["Bellows", .product(name: "SystemPackage", package: "swift-system")],
       swiftSettings: strict + [.enableExperimentalFeature("Lifetimes")]),
     .testTarget(
       name: "BellowsCLITests",
       dependencies: [
-        "Bellows", "BellowsCLI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Bellows", "BellowsCLI", "Chromium",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       exclude: ["Fixtures", "Golden"], swiftSettings: strict),
-    .testTarget(name: "BellowsMallocTests", exclude: ["exports.txt"], swiftSettings: strict),
+    .testTarget(
+      name: "BellowsMetricsTests",
+      dependencies: [
+        "Bellows", "BellowsMetrics", .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "MetricsTestKit", package: "swift-metrics"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+    .testTarget(name: "BellowsPlotTests", dependencies: ["BellowsPlot", "Chromium"], swiftSettings: strict),
+    .testTarget(name: "BellowsMallocTests", exclude: ["exports.txt", "resident.txt"], swiftSettings: strict),
     .testTarget(name: "BellowsProgramTests", exclude: ["Fixtures"], swiftSettings: strict),
   ]
 )

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +13,13 @@
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -53,6 +62,59 @@ static intptr_t resident(uintptr_t address, size_t length) {
   return pages;
 }
 
+// The kernel reads one bit less than it is told: 65 for the 64 of a word.
+static intptr_t bind(uintptr_t address, size_t length, uintptr_t policy, uint64_t nodes) {
+  unsigned mode = (unsigned)policy, flags = (unsigned)(policy >> 32);
+  return zero_or_error((int)syscall(SYS_mbind, address, length, mode, &nodes, 65ul, flags));
+}
+
+static intptr_t place(size_t count, uintptr_t addresses, uintptr_t nodes, uintptr_t results) {
+  enum { MOVE_OWN_PAGES = 1 << 1 };
+  long left = syscall(SYS_move_pages, 0, count, addresses, nodes, results, nodes ? MOVE_OWN_PAGES : 0);
+  return left < 0 ? -errno : left;
+}
+
+// Linux before 5.14 has no POPULATE_WRITE and says EINVAL. There a write to each page does the same, but where memory
+// has run out it ends in a signal instead of an error.
+static intptr_t populate(char *address, size_t length) {
+  int result;
+  do {
+    result = madvise(address, length, MADV_POPULATE_WRITE);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return 0;
+  if (errno != EINVAL) return -errno;
+  for (size_t page = 0; page < length; page += 4096) __atomic_fetch_or(address + page, 0, __ATOMIC_RELAXED);
+  return 0;
+}
+
+static intptr_t file_bytes(int file) {
+  struct stat status;
+  return fstat(file, &status) == 0 ? (intptr_t)status.st_size : -errno;
+}
+
+int bellows_memory_file(uintptr_t length, bool huge) {
+  int saved = errno;
+  int file = memfd_create("bellows device", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0));
+  if (file >= 0 && ftruncate(file, (off_t)length) != 0) {
+    int reason = errno;
+    close(file);
+    errno = saved;
+    return -reason;
+  }
+  int result = file >= 0 ? file : -errno;
+  errno = saved;
+  return result;
+}
+
+static intptr_t map_huge(void *address, size_t length) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED;
+  return address_or_error(mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0));
+}
+
+static intptr_t map_file(void *address, size_t length, int file, off_t offset) {
+  return address_or_error(mmap(address, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, offset));
+}
+
 static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d) {
   void *address = (void *)a;
   switch (call) {
@@ -73,6 +135,14 @@ static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, ui
           mremap(address, b, b, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (void *)c));
     case BELLOWS_REMAP: return address_or_error(mremap(address, b, d, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)c));
     case BELLOWS_RESIDENT: return resident(a, b);
+    case BELLOWS_BIND: return bind(a, b, c, d);
+    case BELLOWS_PLACE: return place(a, b, c, d);
+    case BELLOWS_POPULATE: return populate(address, b);
+    case BELLOWS_GUARD: return zero_or_error(madvise(address, b, MADV_GUARD_INSTALL));
+    case BELLOWS_UNGUARD: return zero_or_error(madvise(address, b, MADV_GUARD_REMOVE));
+    case BELLOWS_MAP_HUGE: return map_huge(address, b);
+    case BELLOWS_MAP_FILE: return map_file(address, b, (int)c, (off_t)d);
+    case BELLOWS_FILE_BYTES: return file_bytes((int)a);
     default: return -ENOSYS;
   }
 }

@@ -67,6 +67,16 @@ static inline void bellows_store32(uintptr_t word, uint32_t value) {
 static inline uint32_t bellows_exchange32(uintptr_t word, uint32_t value) {
   return __atomic_exchange_n((uint32_t *)word, value, __ATOMIC_ACQ_REL);
 }
+static inline bool bellows_compare_exchange32(uintptr_t word, uint32_t expected, uint32_t desired) {
+  return __atomic_compare_exchange_n((uint32_t *)word, &expected, desired, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE);
+}
+// `value`, in a way that the compiler cannot see through: what is computed from it on a cold path is not
+// computed on the hot one before.
+static inline uintptr_t bellows_opaque(uintptr_t value) {
+  __asm__("" : "+r"(value));
+  return value;
+}
 static inline void bellows_pause(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -76,6 +86,22 @@ static inline void bellows_pause(void) {
 }
 void bellows_futex_wait(uintptr_t word, uint32_t expected);
 void bellows_futex_wake(uintptr_t word);
+// Waits until the word changes or `milliseconds` have passed, whichever comes first.
+void bellows_futex_wait_for(uintptr_t word, uint32_t expected, uint64_t milliseconds);
+
+// Between processes, on a page that they share. UINT64_MAX milliseconds: without an end.
+void bellows_futex_wait_shared(uintptr_t word, uint32_t expected, uint64_t milliseconds);
+void bellows_futex_wake_shared(uintptr_t word);
+
+// A count of changes, odd while one is under way, for readers that take no lock because they are another process.
+// Whoever changes holds the lock.
+static inline void bellows_change_begin(uintptr_t count) {
+  __atomic_store_n((uint32_t *)count, *(uint32_t *)count + 1, __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+static inline void bellows_change_end(uintptr_t count) {
+  __atomic_store_n((uint32_t *)count, *(uint32_t *)count + 1, __ATOMIC_RELEASE);
+}
 
 // ---- The system ---------------------------------------------------------------------------------------
 // One entry for every memory system call, so that a test can stand in its place (Platform.swift). The
@@ -97,11 +123,23 @@ enum {
   BELLOWS_MOVE_PAGES,  // (address, length, target) mremap DONTUNMAP: the pages go, the range stays
   BELLOWS_REMAP,       // (address, length, target, new length) mremap to a fixed place
   BELLOWS_RESIDENT,    // (address, length)         mincore                   -> resident pages
+  BELLOWS_BIND,        // (address, length, policy, nodes) mbind; policy: MPOL_ mode and flags, MPOL_MF_ flags << 32;
+                       //                           nodes: one bit a node, 0 to 63
+  BELLOWS_PLACE,       // (count, addresses, nodes, results) move_pages of this process: arrays of 8, 4 and 4 bytes;
+                       //                           nodes 0: only asks -> pages that did not move; results: node or -errno
+  BELLOWS_POPULATE,    // (address, length)         madvise POPULATE_WRITE, else a write to each page
+  BELLOWS_GUARD,       // (address, length)         madvise GUARD_INSTALL: the pages go, an access faults
+  BELLOWS_UNGUARD,     // (address, length)         madvise GUARD_REMOVE
+  BELLOWS_MAP_HUGE,    // (address, length)         mmap FIXED read-write of the kernel's reserved huge pages
+  BELLOWS_MAP_FILE,    // (address, length, file, offset) mmap FIXED read-write, shared with the file
+  BELLOWS_FILE_BYTES,  // (file)                    fstat                     -> the file's length
 };
 // The result of the call, or -errno.
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);
 
 uint64_t bellows_clock_milliseconds(void);  // CLOCK_MONOTONIC_COARSE
+// A file in memory of `length` bytes, of huge pages where `huge`; or -errno (ENOMEM: none are reserved).
+int bellows_memory_file(uintptr_t length, bool huge);
 uintptr_t bellows_page_size(void);
 uint32_t bellows_thread_id(void);
 

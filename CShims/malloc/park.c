@@ -20,6 +20,8 @@ void bw_calloc(void);
 void bw_new(void);
 void bw_free(void);
 void bw_free_tail(void);
+void bw_free_full(void);
+void bw_aligned_hit(void);
 void bw_free_sized(void);
 
 static bool in_hit_path(uintptr_t word) {
@@ -27,8 +29,9 @@ static bool in_hit_path(uintptr_t word) {
   static const struct {
     void (*start)(void);
     uintptr_t bytes;
-  } paths[] = {{bw_malloc, 80}, {bw_malloc_miss, 480}, {bw_calloc, 160},    {bw_new, 80},
-               {bw_free, 128},  {bw_free_tail, 96},    {bw_free_sized, 128}};
+  } paths[] = {{bw_malloc, 80}, {bw_malloc_miss, 576}, {bw_calloc, 160},    {bw_new, 80},
+               {bw_free, 128},  {bw_free_tail, 96},    {bw_free_sized, 128}, {bw_free_full, 80},
+               {bw_aligned_hit, 448}};
   for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
     if (word - (uintptr_t)paths[i].start < paths[i].bytes) return true;
   return false;
@@ -122,11 +125,11 @@ void bellows_barrier_start(void) {
 
 void bellows_barrier(void) { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
 
-bool bellows_is_last_thread(void) {
+bool bellows_is_last_thread(uint32_t own) {
   char status[2048];
   if (!read_task((uint32_t)getpid(), "status", status, sizeof status)) return false;
   const char *threads = strstr(status, "Threads:");
-  return threads != NULL && strtol(threads + 8, NULL, 10) <= 2;
+  return threads != NULL && strtol(threads + 8, NULL, 10) <= 1 + (long)own;
 }
 
 uint32_t bellows_process_id(void) { return (uint32_t)getpid(); }

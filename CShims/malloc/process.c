@@ -42,7 +42,19 @@ static void *helper(void *unused) {
   return NULL;
 }
 
-bool bellows_helper_start(void) {
+static void *holder(void *unused) {
+  (void)unused;
+  bellows_holder_main();
+  return NULL;
+}
+
+static void *worker(void *unused) {
+  (void)unused;
+  bellows_worker_main();
+  return NULL;
+}
+
+static bool start_thread(void *(*body)(void *), const char *name) {
   int saved = errno;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
@@ -54,14 +66,18 @@ bool bellows_helper_start(void) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  bool made = pthread_create(&thread, &attributes, helper, NULL) == 0 ||
-              (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(&thread, &attributes, helper, NULL) == 0);
-  if (made) pthread_setname_np(thread, "bellows");
+  bool made = pthread_create(&thread, &attributes, body, NULL) == 0 ||
+              (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(&thread, &attributes, body, NULL) == 0);
+  if (made) pthread_setname_np(thread, name);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
   errno = saved;
   return made;
 }
+
+bool bellows_helper_start(void) { return start_thread(helper, "bellows"); }
+bool bellows_holder_start(void) { return start_thread(holder, "bellows-control"); }
+bool bellows_worker_start(void) { return start_thread(worker, "bellows-worker"); }
 
 void bellows_sleep_milliseconds(uint64_t milliseconds) {
   struct timespec time = {(time_t)(milliseconds / 1000), (long)(milliseconds % 1000) * 1000000};

@@ -21,6 +21,13 @@ enum Helper {
   /// 1 once the main thread has ended by pthread_exit.
   private static var mainEndedWord: UInt { bellows_process_state() &+ 20360 }
 
+  static var mainEnded: Bool { bellows_load32(mainEndedWord) != 0 }
+
+  /// How many threads of this process are Bellows' own.
+  static var threads: UInt32 {
+    (bellows_load32(word) == State.none.rawValue ? 0 : 1) &+ (Control.isRunning ? 2 : 0)
+  }
+
   private static var settings: Ref<Settings> { Process.settings }
 
   /// Memory went back to the zone or to a slot: wakes the helper if it sleeps.
@@ -33,7 +40,7 @@ enum Helper {
     if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue { bellows_futex_wake(word) }
   }
 
-  /// Starts the helper if it is time for it. From malloc's slow path only, never from free: the C library
+  /// Starts the helper if it is time for it. From the slow paths of allocation only, never from free: the C library
   /// frees with its lock on thread stacks held, and would wait for itself in pthread_create.
   @inline(__always)
   static func offer() {
@@ -61,6 +68,7 @@ enum Helper {
   static func noticeMainEnded() {
     bellows_store32(mainEndedWord, 1)
     notice()
+    Control.noticeMainEnded()
   }
 
   /// The thread's life.
@@ -68,9 +76,12 @@ enum Helper {
     let delay = max(settings.it.purgeDelay, 2)
     bellows_barrier_start()
     while true {
-      let mainEnded = bellows_load32(mainEndedWord) != 0
+      let mainEnded = Self.mainEnded
       bellows_sleep_milliseconds(mainEnded ? min(delay / 2, 100) : delay / 2)
-      if mainEnded, bellows_is_last_thread() { return }
+      if mainEnded, bellows_is_last_thread(threads) {
+        forget()
+        return
+      }
       if !look(), !mainEnded { park() }
     }
   }
@@ -79,15 +90,20 @@ enum Helper {
   /// look at again.
   private static func look() -> Bool {
     // Under a system call filter, what else the look at a thread needs might be the end of the process.
-    let isBusy =
-      !bellows_is_filtered()
-      && Process.heap.trimIdleThreads { heap in
-        bellows_barrier()
-        return bellows_thread_is_parked(heap.it.threadID, heap.it.stack, heap.lock.word)
-      }
+    let isBusy = !bellows_is_filtered() && trimIdleThreads()
     // 4096 shards take a few milliseconds; what is left waits for the next look.
     Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)
+    Log.notePurges(isUrgent: false)
     return isBusy || Process.zone.it.dirtyPages != 0
+  }
+
+  /// Takes what threads keep that did nothing since the last look; whether any is left to look at again.
+  @discardableResult
+  static func trimIdleThreads() -> Bool {
+    Process.heap.trimIdleThreads { heap in
+      bellows_barrier()
+      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack, heap.lock.word)
+    }
   }
 
   private static func park() {

@@ -26,7 +26,9 @@ func mallocTrim(_ keep: UInt) -> Int32 { trim(keep) > 0 ? 1 : 0 }
 @c(bw_trim)
 func trim(_ keep: UInt) -> UInt {
   guard Process.isReady else { return 0 }
-  return Process.heap.trim(Process.ownHeap, keep: keep &>> Page.shift) &<< Page.shift
+  let returned = Process.heap.trim(Process.ownHeap, keep: keep &>> Page.shift) &<< Page.shift
+  Log.notePurges(isUrgent: true)
+  return returned
 }
 
 // MARK: Figures
@@ -94,6 +96,40 @@ func mallocStats() {
   row("  and not to be had    ", now.refusals)
 }
 
+extension Line {
+  /// `,"name":value`
+  fileprivate mutating func field(_ name: StaticString, _ value: UInt) {
+    append(",\"")
+    append(name)
+    append("\":")
+    append(value)
+  }
+}
+
+/// The figures as one JSON object on standard error (BELLOWS_STATISTICS=json).
+func jsonStatistics() {
+  let now = statistics()
+  let limits = Process.heap.limits
+  var line = Line()
+  line.append("{\"schema\":1,\"event\":\"statistics\",\"process\":")
+  line.append(UInt(bellows_process_id()))
+  let pages = Page.shift
+  line.field("sections", now.sections)
+  line.field("reserved", now.presentPages &<< pages)
+  line.field("committed", now.committedPages &<< pages)
+  line.field("memmap", now.memmapPages &<< pages)
+  line.field("allocated", now.allocatedBytes)
+  line.field("free_resident", now.residentFreeBytes)
+  line.field("huge", now.hugeBytes)
+  line.field("returned", now.returnedPages &<< pages)
+  line.field("held", Process.heap.heldPages() &<< pages)
+  line.field("soft_limit", limits.soft &<< pages)
+  line.field("hard_limit", limits.hard &<< pages)
+  line.field("heaps", now.heaps)
+  line.append("}")
+  line.write()
+}
+
 /// malloc_info: the figures as XML on a FILE. -1 and EINVAL unless `options` is 0.
 @c(bw_malloc_info)
 func mallocInfo(_ options: Int32, _ file: UInt) -> Int32 {
@@ -143,11 +179,15 @@ func version() -> UInt32 { 100 }
 func fillStatistics(_ out: UInt, _ size: UInt) {
   let now = statistics()
   let pages = Page.shift
-  let figures: InlineArray<9, UInt> = [
+  let limits = Process.isReady ? Process.heap.limits : (soft: 0, hard: 0)
+  let held = Process.isReady ? Process.heap.heldPages() : 0
+  let figures: InlineArray<15, UInt> = [
     now.presentPages &<< pages, now.committedPages &<< pages, now.memmapPages &<< pages, now.allocatedBytes,
     now.residentFreeBytes, now.hugeBytes, now.returnedPages &<< pages, now.sections, now.heaps,
+    held &<< pages, limits.soft &<< pages, limits.hard &<< pages,
+    now.cagedPages &<< pages, now.offlineSections, now.seizures,
   ]
-  for index in 0..<9 where UInt(bitPattern: index &+ 1) &* 8 <= size {
+  for index in 0..<15 where UInt(bitPattern: index &+ 1) &* 8 <= size {
     Ref<UInt>(out &+ UInt(bitPattern: index) &* 8).it = figures[index]
   }
 }

@@ -40,7 +40,7 @@ func mallocMiss(_ bytes: UInt) -> UInt {
   if bytes <= SizeClass.largestBytes {
     let block = Process.heap.recycle(own, SizeClass(bytes: bytes))
     if block != 0 { return block }
-  } else if bytes <= RunBin.mostPages &<< Page.shift {
+  } else if bytes <= RunBin.mostPages &<< Page.shift, !Process.heap.hasCages {
     let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own) { hotGranule(of: $0) }
     if block != 0 { return block }
   }
@@ -53,6 +53,8 @@ func mallocSlow(_ bytes: UInt) -> UInt {
   guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
   let block = Process.heap.allocate(own, bytes: bytes)
   Helper.offer()
+  Control.offer()
+  Watch.tellNews()
   return orOutOfMemory(block)
 }
 
@@ -79,7 +81,10 @@ func callocMiss(_ bytes: UInt) -> UInt {
     if block != 0 { bellows_zero(block, bytes) }
     return block
   }
-  return orOutOfMemory(Process.heap.allocateZeroed(own, bytes: bytes))
+  let block = Process.heap.allocateZeroed(own, bytes: bytes)
+  Helper.offer()
+  Watch.tellNews()
+  return orOutOfMemory(block)
 }
 
 // MARK: free
@@ -90,7 +95,18 @@ func free(_ block: UInt) {
   case .done: return
   case .miss: freeMiss(block)
   case .other(let word): freeTail(block, word)
-  case .countedDown(let shard): freeCountedDown(shard)
+  case .full(let heap, let shard): freeFull(block, heap, shard.address)
+  }
+}
+
+/// The thread's list has no room for the block.
+@c(bw_free_full) @inline(never)
+func freeFull(_ block: UInt, _ heap: UInt, _ shard: UInt) {
+  switch HitPath.freeFull(heap, block, ShardRef(shard)) {
+  case .done: return
+  case .miss: freeMiss(block)
+  case .countedDown: freeCountedDown(ShardRef(shard))
+  case .overflow: freeOverflow(block, ShardRef(shard))
   }
 }
 
@@ -99,17 +115,34 @@ func free(_ block: UInt) {
 func freeTail(_ block: UInt, _ word: UInt) {
   switch HitPath.free(bellows_thread_hot(), block, word: word) {
   case .done: return
-  case .countedDown(let shard): freeCountedDown(shard)
+  case .full: freeTailFull(block, word)
   default: freeRun(block, word)
   }
 }
 
-/// Perhaps a run for which the thread has a slot.
+@inline(never)
+func freeOverflow(_ block: UInt, _ shard: ShardRef) {
+  Process.heap.freeOverflow(block, shard, ThreadHeapRef(bellows_thread_mine()))
+  Helper.notice()
+}
+
+@c(bw_free_tail_full) @inline(never)
+func freeTailFull(_ block: UInt, _ word: UInt) {
+  freeFull(block, bellows_thread_hot(), GranuleWord(word).head)
+}
+
+/// Perhaps a shard of another thread, or a run for which the thread has a slot.
 @inline(never)
 func freeRun(_ block: UInt, _ bits: UInt) {
   let word = GranuleWord(bits)
   let hot = bellows_thread_hot()
-  if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+  if word.isShard || word.isTail {
+    if hot != bellows_empty_heap() {
+      let shard = ShardRef(word.isTail ? word.head : hotGranule(of: block))
+      if shard.owner.bits != hot, HitPath.freeRemote(block, shard) { return }
+    }
+  } else if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+    !Process.heap.hasCages,
     Process.heap.putSlot(block, hotGranule(of: block), pages: word.runPages, ThreadHeapRef(hot))
   {
     return Helper.notice()
@@ -119,7 +152,8 @@ func freeRun(_ block: UInt, _ bits: UInt) {
 
 @inline(__always)
 func hotGranule(of block: UInt) -> UInt {
-  HitPath.granule(of: block, table: bellows_hot_table(), origin: 0, sectionShift: 27)
+  let (memmap, place) = HitPath.granule(of: block, table: bellows_hot_table(), origin: 0, sectionShift: 27)
+  return memmap &+ place
 }
 
 @inline(__always)
@@ -132,7 +166,7 @@ func freeHit(_ block: UInt) -> FreeOutcome {
 @inline(never)
 func freeMiss(_ block: UInt) {
   guard block != 0 else { return }
-  if Process.isReady, Process.heap.free(block, Process.ownHeap) { return Helper.notice() }
+  if Process.isReady, Process.heap.free(block, Process.ownHeapToFree) { return Helper.notice() }
   freeForeign(block)
 }
 
@@ -160,7 +194,7 @@ func freeSized(_ block: UInt, _ bytes: UInt) {
   case .done: return
   case .miss: freeSizedMiss(block, bytes)
   case .other: freeSizedMiss(block, bytes)
-  case .countedDown(let shard): freeCountedDown(shard)
+  case .full(let heap, let shard): freeFull(block, heap, shard.address)
   }
 }
 
@@ -194,9 +228,44 @@ func realloc(_ block: UInt, _ bytes: UInt) -> UInt {
     return 0
   }
   guard isPossible(bytes) else { return orOutOfMemory(0) }
+  let room = roomInShard(block)
+  // Half empty is full enough, and below 16 bytes there is no smaller class.
+  if _fastPath(bytes <= room && bytes >= (room &>> 1).rounded(downTo: 16)) { return block }
+  if room == 0 { return reallocMiss(block, bytes) }
+  let target = malloc(bytes)
+  if target == 0 { return 0 }
+  bellows_copy(target, block, min(room, bytes))
+  free(block)
+  return target
+}
+
+/// The bytes of the live block of a shard, or 0 where that needs a closer look.
+@inline(__always)
+private func roomInShard(_ block: UInt) -> UInt {
+  let hot = bellows_thread_hot()
+  guard hot != bellows_empty_heap(), block &>> 27 < bellows_hot_limit() else { return 0 }
+  var shard = hotGranule(of: block)
+  var word = GranuleWord(bellows_load(shard))
+  if word.isTail {
+    shard = word.head
+    word = GranuleWord(bellows_load(shard))
+  }
+  guard word.isShard, !Process.heap.hasCages else { return 0 }
+  let thread = ThreadHeapRef(hot)
+  let sizeClass = ShardRef(shard).sizeClass
+  if unsafe thread.it.freed[unchecked: Int(bitPattern: sizeClass.index)] == block { return 0 }
+  if word.bits == hot, ShardRef(shard).it.local == block { return 0 }
+  return sizeClass.bytes
+}
+
+@inline(never)
+private func reallocMiss(_ block: UInt, _ bytes: UInt) -> UInt {
   guard Process.isReady, Process.heap.knows(block) else { return reallocForeign(block, bytes) }
   guard let own = Process.threadHeap() else { return orOutOfMemory(0) }
-  return orOutOfMemory(Process.heap.reallocate(own, block, bytes: bytes))
+  let moved = Process.heap.reallocate(own, block, bytes: bytes)
+  Helper.offer()
+  Watch.tellNews()
+  return orOutOfMemory(moved)
 }
 
 @c(bw_reallocarray)

@@ -65,8 +65,27 @@ enum Process {
       arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
     processID = UInt(bellows_process_id())
     _ = bellows_thread_watch_start()
+    let now = settings.it
+    if now.softLimit != 0 || now.hardLimit != 0 { Limits.set(soft: now.softLimit, hard: now.hardLimit) }
     bellows_hot_set(arena.it.table.base, arena.it.table.limit)
+    fillHeader()
     return .ready
+  }
+
+  /// Tells readers in other processes where the records are (bellows_header.h).
+  private static func fillHeader() {
+    let header = Ref<bellows_header>(bellows_header_address())
+    func bytes<T>(_ type: T.Type) -> UInt32 { UInt32(truncatingIfNeeded: MemoryLayout<T>.size) }
+    header.it.arena_bytes = bytes(Arena.self)
+    header.it.zone_bytes = bytes(Zone.self)
+    header.it.heap_bytes = bytes(Heap.self)
+    header.it.thread_heap_bytes = bytes(ThreadHeap.self)
+    header.it.section_bytes = bytes(Section.self)
+    header.it.pageblock_bytes = bytes(Pageblock.self)
+    header.it.zone = UInt64(zone.address)
+    header.it.heap = UInt64(heap.address)
+    header.it.status = UInt64(statusWord)
+    header.it.arena = UInt64(arena.address)
   }
 
   private static func announceStepAside() {
@@ -109,8 +128,19 @@ enum Process {
   private static func reinstall(_ own: ThreadHeapRef) {
     guard own.it.words != 0 else { return }
     own.lock.acquire()
+    heap.acknowledgeLocked(own)
     bellows_thread_set(own.address, own.address)
     own.lock.release()
+  }
+
+  /// The calling thread's heap, made if it has none; nil for a thread that has ended. For free, which may be all that
+  /// the thread does: without a heap it would have to let go of a shard at each block.
+  @inline(__always)
+  static var ownHeapToFree: ThreadHeapRef? {
+    if bellows_thread_mine() == 0 { return threadHeap() }
+    guard let own = ownHeap else { return nil }
+    if _slowPath(bellows_thread_hot() != own.address) { reinstall(own) }
+    return own
   }
 
   /// The calling thread's heap, or nil if it has none of its own.
@@ -142,12 +172,13 @@ func threadEnded(_ heap: UInt) {
 func started() {
   guard Process.start() else { return }
   Process.settings.it.report()
-  if Process.settings.it.printsStatistics { bellows_at_exit() }
+  if Process.settings.it.statistics != .none { bellows_at_exit() }
+  if Process.settings.it.hasControl { Control.start() }
 }
 
 /// The program ends and wants to know (BELLOWS_STATISTICS).
 @c(bellows_ended)
-func ended() { mallocStats() }
+func ended() { if Process.settings.it.statistics == .json { jsonStatistics() } else { mallocStats() } }
 
 @c(bellows_fork_prepare)
 func forkPrepare() { if Process.isReady { Process.heap.lockForFork() } }
@@ -158,7 +189,9 @@ func forkParent() { if Process.isReady { Process.heap.unlockAfterFork() } }
 @c(bellows_fork_child)
 func forkChild() {
   guard Process.isReady else { return }
+  let parent = Process.ownHeap?.it.threadID ?? 0
   Process.inherit()
-  Process.heap.adoptAfterFork(Process.ownHeap)
+  Process.heap.adoptAfterFork(Process.ownHeap, parent: parent)
   Helper.forget()
+  Control.forget()
 }

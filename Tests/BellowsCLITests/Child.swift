@@ -60,6 +60,17 @@ struct Child {
     while try text("out").isEmpty, kill(processID, 0) == 0 { usleep(2000) }
   }
 
+  /// Waits until the program has written some words, or is gone; answers all that it wrote.
+  func waitForOutput(containing words: String) throws -> String {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while true {
+      let isThere = kill(processID, 0) == 0
+      let output = try text("out")
+      if output.contains(words) || !isThere || ContinuousClock.now > deadline { return output }
+      usleep(2000)
+    }
+  }
+
   /// Waits for the end; a program that hangs is killed after a minute, which no test expects.
   func wait() throws -> Result {
     let deadline = ContinuousClock.now + .seconds(60)

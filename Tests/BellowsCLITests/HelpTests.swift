@@ -8,13 +8,18 @@ import Testing
 ///
 /// BELLOWS_GOLDEN=write makes them anew.
 @Suite struct HelpTests {
-  @Test(arguments: ["bellows", "run", "doctor"]) func helpIsAsRecorded(name: String) throws {
+  private static let commands: [any ParsableCommand.Type] = [
+    RunCommand.self, DoctorCommand.self, LsCommand.self, ChCommand.self, TrimCommand.self, LimitCommand.self,
+    StatCommand.self, TopCommand.self, StressCommand.self, RecordCommand.self,
+    NumaCommand.self,
+  ]
+
+  @Test(arguments: ["bellows"] + commands.map { $0.configuration.commandName ?? "" })
+  func helpIsAsRecorded(name: String) throws {
+    let command = Self.commands.first { $0.configuration.commandName == name }
     let text =
-      switch name {
-      case "run": BellowsCommand.helpMessage(for: RunCommand.self, columns: 80)
-      case "doctor": BellowsCommand.helpMessage(for: DoctorCommand.self, columns: 80)
-      default: BellowsCommand.helpMessage(columns: 80)
-      }
+      command.map { BellowsCommand.helpMessage(for: $0, columns: 80) }
+      ?? BellowsCommand.helpMessage(columns: 80)
     let path = Fixtures.tests.appending("Golden").appending("\(name).txt").string
     if ProcessInfo.processInfo.environment["BELLOWS_GOLDEN"] == "write" {
       try (text + "\n").write(toFile: path, atomically: true, encoding: .utf8)

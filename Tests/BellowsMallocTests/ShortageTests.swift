@@ -23,10 +23,4 @@ struct ShortageTests {
   func limits(kind: String) {
     expectOK(Library.run("shortage", "limit", kind))
   }
-
-  /// 100 threads with stacks of 8 MiB under `ulimit -v 1000000`.
-  @Test func addressSpaceOfThreads() {
-    let script = "ulimit -v 1000000; exec env LD_PRELOAD=\"$0\" \"$1\" limited"
-    expectOK(Child.run(["sh", "-c", script, Library.path, "\(Library.programs)/threads"]))
-  }
 }

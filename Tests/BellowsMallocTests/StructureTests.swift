@@ -84,9 +84,9 @@ struct StructureTests {
     .enabled(if: Child.run(["uname", "-m"]).output == "x86_64\n", "measured on x86-64"))
   func hitPathSizes() {
     let most = [
-      "bw_malloc": 80, "bw_malloc_miss": 480, "bw_calloc": 160, "bw_new": 80, "bw_free": 128,
+      "bw_malloc": 80, "bw_malloc_miss": 576, "bw_calloc": 160, "bw_new": 80, "bw_free": 128,
       "bw_free_tail": 96,
-      "bw_free_sized": 128,
+      "bw_free_sized": 128, "bw_free_full": 80, "bw_aligned_hit": 448,
     ]
     var seen = 0
     for line in lines("nm", "-S") where line.count == 4 {

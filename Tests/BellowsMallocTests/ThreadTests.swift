@@ -7,22 +7,10 @@ struct ThreadTests {
     expectOK(Library.run("threads", "consumers", counts[0], counts[1], Library.isSoak ? "60" : "2"))
   }
 
-  @Test("a thread that only frees gives memory back")
-  func freeOnly() {
-    expectOK(
-      Library.isSoak
-        ? Library.run("threads", "free-only", "30", "370") : Library.run("threads", "free-only", "4", "64"))
-  }
-
   @Test("100,000 short threads with survivors")
   func churn() {
     let threads = Library.isSoak ? "1000000" : "100000"
     expectOK(Library.run("threads", "churn", threads, limit: Library.isSoak ? 1200 : 180))
-  }
-
-  @Test("the peaks of a pool's threads do not add up")
-  func pool() {
-    expectOK(Library.run("threads", "pool", Library.isSoak ? "20" : "2", limit: Library.isSoak ? 600 : 120))
   }
 
   @Test("what a thread leaves behind serves the next")

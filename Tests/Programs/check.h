@@ -63,6 +63,25 @@ static inline long number_at(int argc, char **argv, int index, long otherwise) {
   return index < argc ? strtol(argv[index], NULL, 0) : otherwise;
 }
 
+// `name=VALUE` or a bare `name` (which is 1) among the arguments, else `otherwise`.
+static inline long option(int argc, char **argv, const char *name, long otherwise) {
+  size_t length = strlen(name);
+  for (int i = 0; i < argc; i++)
+    if (strncmp(argv[i], name, length) == 0) {
+      if (argv[i][length] == '=') return strtol(argv[i] + length + 1, NULL, 0);
+      if (argv[i][length] == 0) return 1;
+    }
+  return otherwise;
+}
+
+// Prints `name value`, and fails where it is more than `most`. With REPORT_ONLY in the environment it only prints:
+// that is how other allocators are measured.
+static inline void bounded(const char *name, long value, long most) {
+  printf("%s %ld\n", name, value);
+  fflush(stdout);
+  CHECK(value <= most || getenv("REPORT_ONLY") != NULL, "%s is %ld, at most %ld allowed", name, value, most);
+}
+
 // xorshift64*: the state is never 0.
 static inline uint64_t next_random(uint64_t *state) {
   *state ^= *state >> 12;
@@ -134,6 +153,13 @@ static inline long figure(const char *path, const char *name) {
 static inline long resident_kib(void) { return figure("/proc/self/smaps_rollup", "Anonymous:"); }
 static inline long peak_kib(void) { return figure("/proc/self/status", "VmHWM:"); }
 static inline long virtual_kib(void) { return figure("/proc/self/status", "VmSize:"); }
+
+// Does nothing for so many milliseconds as an undisturbed machine would count them: on one that is busy, the naps
+// are longer, and so is the time that the allocator's own thread needs.
+static inline void rest(long milliseconds) {
+  struct timespec nap = {0, 10000000};
+  for (long passed = 0; passed < milliseconds; passed += 10) nanosleep(&nap, NULL);
+}
 
 // Memory of the test's own, outside the allocator under test.
 static inline void *own_memory(size_t size) {

@@ -103,6 +103,12 @@ for mode in always madvise; do
     in_group tight row "memory.max 256M, THP $mode: 100 MiB in use, going to 180 MiB and back" sawtooth 100 180 6
 done
 verdict "memory.max 256M: no process was killed" test "$(oom_kills tight)" = 0
+
+# --- The line above which the kernel slows a container down, and the pressure that it reports ---
+mkdir $memory/slow
+setting $memory/slow/memory.high 192M
+in_group slow row "memory.high 192M: 100 MiB in use, going to 180 MiB and back" sawtooth 100 180 4
+verdict "memory.pressure of a group is there to be read" grep -q '^some avg10=' $memory/slow/memory.pressure
 in_group control "$programs/sawtooth" 300 320 1 >/dev/null 2>&1
 verdict "memory.max 256M does bite: a program with 300 MiB is killed" test "$(oom_kills control)" -ge 1
 echo finished

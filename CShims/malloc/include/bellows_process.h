@@ -6,8 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bellows.h"
+
 void bellows_set_errno(int value);
 int bellows_errno(void);
+
+// ---- For readers in other processes ----------------------------------------------------------------------
+
+// Where the process header is (bellows_header.h); Process.swift fills it.
+uintptr_t bellows_header_address(void);
 
 // ---- Threads ------------------------------------------------------------------------------------------
 
@@ -22,10 +29,48 @@ void bellows_thread_ended(uintptr_t heap);
 // Starts it, with every signal blocked, a small stack and the name "bellows". False: no thread to be had.
 bool bellows_helper_start(void);
 void bellows_helper_main(void);
+// ---- The control thread (Control.swift) -----------------------------------------------------------------
+
+// Two threads, started like the helper. The holder has a table of descriptors of its own with nothing in it but the
+// shared page (bellows_control.h); the worker does what is asked, with the program's table: the program's listeners
+// run in it.
+bool bellows_holder_start(void);
+bool bellows_worker_start(void);
+void bellows_holder_main(void);
+void bellows_worker_main(void);
+// In the holder: opens the shared page. Answers its address, or 0.
+uintptr_t bellows_control_open(void);
+
+// What the front end remembers about control, limits and the log, zero at start.
+struct bellows_watch {
+  uint32_t control;            // Control.State
+  uint32_t holder;             // Control.Holder
+  uint64_t control_page;       // address, 0: none
+  uintptr_t limit_function;    // called when a limit is crossed, and its argument
+  uintptr_t limit_context;
+  uint32_t limit_busy;
+  int32_t log_descriptor;
+  uint32_t log_is_json;
+  uint32_t log_kind;           // 0 none, 1 a descriptor, 2 a file
+  uint64_t log_returned;       // pages returned, as of the last line about it
+  uint64_t log_time;           // and when that was
+  char log_path[512];
+};
+uintptr_t bellows_watch_address(void);
+void bellows_limit_call(uintptr_t function, uintptr_t context, int which, uintptr_t held);
+// Appends to the log file; opened for each line, so that it outlives a program that closes what it does not know.
+void bellows_log_append(uintptr_t path, uintptr_t text, uintptr_t length);
+// The time in milliseconds since 1970.
+uint64_t bellows_wall_milliseconds(void);
+// Makes a path absolute in `target`, 512 bytes; false where it does not fit.
+bool bellows_absolute_path(uintptr_t path, uintptr_t length, uintptr_t target);
+
+// ---- Threads of the process -------------------------------------------------------------------------------
+
 // Whether the process never had a second thread.
 bool bellows_is_single_threaded(void);
-// Whether the calling thread and a main thread that has ended are all that is left.
-bool bellows_is_last_thread(void);
+// Whether `own` threads of ours and a main thread that has ended are all that is left.
+bool bellows_is_last_thread(uint32_t own);
 uint32_t bellows_process_id(void);
 // Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call, other than to wait for
 // `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
@@ -36,6 +81,25 @@ bool bellows_is_filtered(void);
 void bellows_barrier_start(void);
 void bellows_barrier(void);
 void bellows_sleep_milliseconds(uint64_t milliseconds);
+
+// ---- Listeners -------------------------------------------------------------------------------------------
+
+enum { BELLOWS_LISTENERS = 16, BELLOWS_LISTENER_BYTES = 16 };
+// A table of listeners (bellows.h) in zeroed memory of BELLOWS_LISTENERS * BELLOWS_LISTENER_BYTES. Adding and removing
+// answer 0 or an errno.
+int bellows_listeners_add(uintptr_t table, uintptr_t function, uintptr_t context);
+int bellows_listeners_remove(uintptr_t table, uintptr_t function, uintptr_t context);
+// Tells all of them, in order; to BELLOWS_GOING_OFFLINE the first errno that one answers ends it, and its number is in
+// the upper half of the answer.
+intptr_t bellows_listeners_tell(uintptr_t table, uint32_t event, uintptr_t start, uintptr_t bytes);
+
+// Sets an element of a report's arrays, which Swift has as tuples.
+static inline void bellows_report_pieces(uintptr_t report, uint32_t order, uint32_t count) {
+  ((struct bellows_offline_report *)report)->pieces[order] = count;
+}
+static inline void bellows_report_blocker(uintptr_t report, uint32_t place, struct bellows_blocker blocker) {
+  ((struct bellows_offline_report *)report)->blockers[place] = blocker;
+}
 
 // ---- Start and fork: called from C, defined in Swift -----------------------------------------------------
 

@@ -56,12 +56,13 @@ extension Arena {
   private func allocate(_ pages: UInt, _ alignment: ByteCount) throws(AllocationError) -> UInt {
     guard alignment > .zero, UInt(alignment.rawValue).isPowerOfTwo else { throw .invalidAlignment }
     let step = max(UInt(alignment.rawValue), Page.bytes)
-    // The engine adds a section for what it has no room for: it must fit behind the memmap of a new one.
-    let geometry = core.it.geometry
-    let (end, overflow) = geometry.memmapBytes.rounded(upTo: step)
-      .addingReportingOverflow(pages << Page.shift)
-    guard !overflow, end <= geometry.sectionBytes else { throw .tooLarge }
-    guard let run = core.allocate(pages: pages, alignment: step >> Page.shift) else { throw .exhausted }
+    guard let run = core.allocate(pages: pages, alignment: step >> Page.shift) else {
+      // Sections that host their descriptors themselves have room for less than a section.
+      let geometry = core.it.geometry
+      let (end, overflow) = geometry.memmapBytes.rounded(upTo: step)
+        .addingReportingOverflow(pages << Page.shift)
+      throw overflow || end > geometry.sectionBytes ? .tooLarge : .exhausted
+    }
     if !run.isZero { bellows_zero(run.address, run.bytes) }
     return run.address
   }

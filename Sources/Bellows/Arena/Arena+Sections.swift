@@ -29,16 +29,13 @@ extension Arena {
   public var sections: [Section] {
     let zone = core.it.zone
     var result: [Section] = []
-    zone.lock.acquire()
-    var next = zone.it.firstSection
-    zone.lock.release()
-    // Sections of a caller's arena stay where they are, so the list can be walked from lock to lock.
-    while next != 0 {
+    // Those that are offline are in no zone: by place.
+    for index in 0..<addressRange.byteCount.rawValue / configuration.sectionSize.rawValue {
+      let start = addressRange.start + UInt(index * configuration.sectionSize.rawValue)
+      guard let section = core.section(at: start) else { continue }
       zone.lock.acquire()
-      let section = snapshot(SectionRef(next), zone)
-      next = SectionRef(next).it.next
+      if section.it.state != .absent, section.it.state != .device { result.append(snapshot(section, zone)) }
       zone.lock.release()
-      result.append(section)
     }
     return result
   }

@@ -16,6 +16,8 @@ extension Arena {
     public var committed: ByteCount
     /// Page descriptors: 1/64 of each section.
     public var memmap: ByteCount
+    /// Pages that are kept from allocation: by balloons and pools, and of sub-blocks that are unplugged.
+    public var withheld: ByteCount
     /// Pages that allocations and the blocks of heaps lie in.
     public var allocated: ByteCount
     /// Free pages that were used and not yet returned.
@@ -47,7 +49,8 @@ extension Arena {
       reserved: addressRange.byteCount,
       present: ByteCount(pages: zone.it.presentPages),
       committed: ByteCount(pages: committedBlocks * zone.blockPages),
-      memmap: ByteCount(pages: zone.it.presentPages - zone.it.managedPages),
+      memmap: ByteCount(pages: zone.memmapPages),
+      withheld: ByteCount(pages: zone.it.withheldPages),
       allocated: ByteCount(pages: zone.it.usedPages),
       freeResident: ByteCount(pages: zone.it.dirtyPages),
       returned: ByteCount(pages: zone.it.returnedPages),

@@ -32,6 +32,10 @@ public final class Arena: Sendable {
 
     /// Makes a configuration with sections of `sectionSize`.
     public init(sectionSize: ByteCount = .mebibytes(128)) { self.sectionSize = sectionSize }
+
+    /// Whether an allocation adds a section where there is no room. Otherwise memory comes by
+    /// ``Arena/add(sections:at:options:)`` and ``Arena/online(_:)`` alone.
+    public var growsByNeed = true
   }
 
   /// The largest capacity: 64 TiB, half of the addresses that a process has.
@@ -47,6 +51,8 @@ public final class Arena: Sendable {
   let records: ArenaRecords
   /// Heaps that nobody uses any more. Their records lie in the arena's metadata, from which nothing is freed.
   private let spareHeaps = Mutex<[HeapRef]>([])
+  /// The table of relocatable blocks; nil until there is one.
+  private let relocatableTable = Mutex<RelocatablesRef?>(nil)
 
   /// Reserves addresses for `capacity` bytes, rounded up to whole sections.
   ///
@@ -78,11 +84,13 @@ public final class Arena: Sendable {
     core.it.platform.attempt(.noHuge, core.it.reservation, core.it.capacity)
     self.records = records
     self.core = core
+    core.it.growsByNeed = configuration.growsByNeed
     self.configuration = configuration
     addressRange = AddressRange(start: core.it.reservation, byteCount: .bytes(Int(core.it.capacity)))
   }
 
   deinit {
+    core.releaseMemmaps()
     core.releaseReservation()
     records.release()
   }
@@ -122,6 +130,17 @@ public final class Arena: Sendable {
       throw .exhausted
     }
     return Heap(on: self, core: heap, own: own)
+  }
+
+  /// The table of relocatable blocks, made when it is first asked for; nil: no memory for it.
+  func relocatables() -> RelocatablesRef? {
+    relocatableTable.withLock { table in
+      if table == nil, let memory = core.allocateMetadata(UInt(MemoryLayout<Relocatables>.size)) {
+        table = RelocatablesRef(memory)
+        table?.initialise(arena: core)
+      }
+      return table
+    }
   }
 
   /// Keeps a heap's records for the next heap.

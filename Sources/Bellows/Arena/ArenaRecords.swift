@@ -1,6 +1,6 @@
 // Where the engine's records of one arena lie, and what has to go back when the arena goes.
 //
-//   one mapping     │ arena │ zone        │ chain │
+//   one mapping     │ arena │ zone        │ chain, placement │
 //                                            │
 //   mapped chunks                            └──► │ next, bytes │ metadata ... │ ──► ...
 //
@@ -15,12 +15,15 @@ struct ArenaRecords: Sendable {
 
   private static var zoneOffset: UInt { 1024 }
   private static var chainOffset: UInt { 4096 }
+  private static var placementOffset: UInt { 64 }
   private static var bytes: UInt { 8192 }
 
   /// Maps room for the records, zero-filled. Nil: no memory.
   init?() {
     precondition(UInt(MemoryLayout<BellowsCore.Arena>.size) <= Self.zoneOffset)
     precondition(UInt(MemoryLayout<BellowsCore.Zone>.size) <= Self.chainOffset - Self.zoneOffset)
+    precondition(
+      UInt(MemoryLayout<PlacementRecord>.size) <= Self.bytes - Self.chainOffset - Self.placementOffset)
     guard let base = Platform.system.address(.map, 0, Self.bytes) else { return nil }
     self.base = base
   }
@@ -28,12 +31,14 @@ struct ArenaRecords: Sendable {
   var arena: ArenaRef { ArenaRef(base) }
   var zone: ZoneRef { ZoneRef(base + Self.zoneOffset) }
   private var chain: UInt { base + Self.chainOffset }
+  var placement: Ref<PlacementRecord> { Ref<PlacementRecord>(chain + Self.placementOffset) }
 
-  /// The system, with what the engine maps put on the chain.
+  /// The system, with what the engine maps put on the chain, and memory of the arena placed.
   var platform: Platform {
     Platform(context: chain) { chain, call, a, b, c, d in
       call == SystemCall.map.rawValue
-        ? ArenaRecords.mapChained(chain, bytes: b) : bellows_system(0, call, a, b, c, d)
+        ? ArenaRecords.mapChained(chain, bytes: b)
+        : Ref<PlacementRecord>(chain + ArenaRecords.placementOffset).it.perform(call, a, b, c, d)
     }
   }
 
@@ -56,6 +61,17 @@ struct ArenaRecords: Sendable {
       chunk = Ref<Chunk>(chunk).it.next
     }
     return sum
+  }
+
+  /// Where the records lie. Under the arena's growth lock.
+  var ranges: [AddressRange] {
+    var ranges = [AddressRange(start: base, byteCount: .bytes(Int(Self.bytes)))]
+    var chunk = Ref<UInt>(chain).it
+    while chunk != 0 {
+      ranges.append(AddressRange(start: chunk, byteCount: .bytes(Int(Ref<Chunk>(chunk).it.bytes))))
+      chunk = Ref<Chunk>(chunk).it.next
+    }
+    return ranges
   }
 
   /// What the page in front of a mapping says.

@@ -18,6 +18,9 @@ package struct NumberList: Hashable, Sendable {
     self.numbers = numbers.sorted()
   }
 
+  /// Makes a list of numbers.
+  package init(_ numbers: some Sequence<Int>) { self.numbers = Set(numbers).sorted() }
+
   /// The same list in the kernel's format.
   package var text: String {
     var runs: [ClosedRange<Int>] = []

@@ -15,12 +15,18 @@ struct BellowsCommand: ParsableCommand {
       Start here:
         bellows doctor                      Does Bellows work on this system?
         bellows run -- redis-server         Run a command with Bellows as its malloc.
+        bellows ls                          Which processes run on it, and with what memory?
         bellows help run                    Options, examples and exit statuses.
 
       A mistake in the options ends with exit status 64, except in `run`, whose statuses are the command's.
       """,
     version: BellowsVersion.current,
-    subcommands: [RunCommand.self, DoctorCommand.self])
+    subcommands: [
+      RunCommand.self, LsCommand.self, ChCommand.self, TrimCommand.self, LimitCommand.self, StatCommand.self,
+      TopCommand.self, StressCommand.self, RecordCommand.self,
+      NumaCommand.self,
+      DoctorCommand.self,
+    ])
 
   /// Runs the tool.
   ///
@@ -33,7 +39,7 @@ struct BellowsCommand: ParsableCommand {
       try command.run()
     } catch {
       // The statuses of `run` are the command's; so a mistake in its own options is 125 like its other failures.
-      if arguments.first == RunCommand.configuration.commandName, exitCode(for: error) == .validationFailure {
+      if ["run", "record"].contains(arguments.first), exitCode(for: error) == .validationFailure {
         StandardError.write(fullMessage(for: error) + "\n")
         Glibc.exit(RunCommand.ownFailure)
       }

@@ -21,6 +21,8 @@ struct RunCommand: ParsableCommand {
         bellows run --purge-delay 100 -- python3 service.py
         bellows run --check -- ./tests          Stop at the first wrong free.
         bellows run --statistics -- gcc -O2 -c large.c
+        bellows run --control -- ./service      Let `bellows trim`, `limit` and `ch` steer it.
+        bellows run --limit 512M:1G --log events.json,json -- ./service
 
       The library is looked for beside this tool, in ../lib and ../lib/<triplet> from there, in /usr/local/lib, and \
       where the dynamic loader looks; --library or BELLOWS_LIB name it directly. LD_PRELOAD keeps what it has.
@@ -56,6 +58,22 @@ struct RunCommand: ParsableCommand {
   )
   var thread: Bool?
 
+  @Flag(
+    help: "Take commands of `bellows trim`, `limit` and `ch`, from this user and root. (BELLOWS_CONTROL=1)")
+  var control = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Limit what the heap holds: above SOFT it gives back at once, above HARD malloc fails. (BELLOWS_LIMIT)",
+      valueName: "soft[:hard]"))
+  var limit: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write a line for each event to a descriptor or a file, with ,json as JSON. (BELLOWS_LOG)",
+      valueName: "fd|file[,json]"))
+  var log: String?
+
   @Argument(
     parsing: .captureForPassthrough,
     help: ArgumentHelp("The command and its arguments.", valueName: "command"),
@@ -65,16 +83,31 @@ struct RunCommand: ParsableCommand {
   /// The command: the words without the `--` that ends the options.
   var command: [String] { Array(words.first == "--" ? words.dropFirst() : words[...]) }
 
+  /// The limits as the library reads them, or nil where there are none or they make no sense.
+  private var limitInBytes: String? {
+    guard let limit else { return nil }
+    let sizes = limit.split(separator: ":", omittingEmptySubsequences: false)
+      .map { $0.isEmpty ? 0 : Bytes.parse(String($0)) }
+    guard sizes.count <= 2, let soft = sizes[0], let hard = sizes.count > 1 ? sizes[1] : 0,
+      soft > 0 || hard > 0, hard == 0 || soft <= hard
+    else { return nil }
+    return soft > 0 ? hard > 0 ? "\(soft):\(hard)" : "\(soft)" : ":\(hard)"
+  }
+
   /// What the options ask for.
   var settings: Environment.Settings {
     Environment.Settings(
-      check: check ? true : nil, purgeDelay: purgeDelay, statistics: statistics ? true : nil, thread: thread)
+      check: check ? true : nil, purgeDelay: purgeDelay, statistics: statistics ? true : nil, thread: thread,
+      control: control ? true : nil, limit: limitInBytes, log: log)
   }
 
   func validate() throws {
     if let purgeDelay, purgeDelay < 0 {
       throw ValidationError(
         "--purge-delay takes a number of milliseconds from 0; 0 gives memory back at once.")
+    }
+    if limit != nil, limitInBytes == nil {
+      throw ValidationError("--limit takes SOFT, SOFT:HARD or :HARD, for example 512M:1G.")
     }
     // What begins with a dash in the command's place was meant for this tool.
     if let first = words.first, first.hasPrefix("-"), first != "--" {

@@ -12,6 +12,12 @@ struct Environment: Equatable {
     var statistics: Bool?
     /// `BELLOWS_THREAD`: run the helper thread.
     var thread: Bool?
+    /// `BELLOWS_CONTROL`: take commands.
+    var control: Bool?
+    /// `BELLOWS_LIMIT`: how much the heap may hold, as SOFT:HARD.
+    var limit: String?
+    /// `BELLOWS_LOG`: where events are written.
+    var log: String?
   }
 
   /// The values by name.
@@ -25,6 +31,9 @@ struct Environment: Equatable {
     if let purgeDelay = settings.purgeDelay { values["BELLOWS_PURGE_DELAY"] = String(purgeDelay) }
     if let statistics = settings.statistics { values["BELLOWS_STATISTICS"] = statistics ? "1" : "0" }
     if let thread = settings.thread { values["BELLOWS_THREAD"] = thread ? "1" : "0" }
+    if let control = settings.control { values["BELLOWS_CONTROL"] = control ? "1" : "0" }
+    if let limit = settings.limit { values["BELLOWS_LIMIT"] = limit }
+    if let log = settings.log { values["BELLOWS_LOG"] = log }
   }
 
   /// Returns the value of LD_PRELOAD with a library put first and all else kept.

@@ -90,6 +90,26 @@ enum Launch {
     return Outcome(ending: ending, output: text(of: output), errors: text(of: errors))
   }
 
+  /// Starts a command and returns its process id; `file` becomes its descriptor `number`, its output goes to stderr.
+  static func start(
+    _ command: [String], environment: [String: String], passing file: Int32, as number: Int32
+  ) throws(Errno) -> pid_t {
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_adddup2(&actions, 2, 1)
+    unsafe posix_spawn_file_actions_adddup2(&actions, file, number)
+    var child: pid_t = 0
+    let code = unsafe withArguments(command) { arguments in
+      unsafe withArguments(environment.map { "\($0)=\($1)" }) { variables in
+        unsafe posix_spawn(&child, command[0], &actions, nil, arguments, variables)
+      }
+    }
+    guard code == 0 else { throw Errno(rawValue: code) }
+    return child
+  }
+
   private static func wait(for child: pid_t, seconds: Int) -> Ending {
     let deadline = ContinuousClock.now + .seconds(seconds)
     var status: Int32 = 0

@@ -92,7 +92,7 @@ struct LibrarySearch {
   }
 
   /// Returns a path that holds wherever the command goes.
-  private static func absolute(_ path: String) -> String {
+  static func absolute(_ path: String) -> String {
     guard !path.hasPrefix("/"), let here = unsafe getcwd(nil, 0) else { return path }
     defer { unsafe free(here) }
     return unsafe FilePath(String(cString: here)).appending(path).lexicallyNormalized().string

@@ -95,9 +95,15 @@ extension Ref where Pointee == Heap {
   /// `block` with room for `bytes` bytes, where it is or elsewhere with its content; 0, with the block as it
   /// was, where there is no memory.
   package func reallocate(_ heap: ThreadHeapRef, _ block: UInt, bytes: UInt) -> UInt {
+    if isCaged(block) {
+      // It is to leave its section: the caller may do that by resizing it to what it is.
+      let moved = move(heap, block, room: usableBytes(block, "realloc"), to: bytes)
+      if moved != 0 { return moved }
+    }
     if let shard = shard(of: block) {
       if it.isChecking { checkLive(block, shard, "realloc") }
-      if shard.it.local == block, shard.owner.bits == heap.address {
+      let lastFreed = heap.it.freed[Int(shard.it.sizeClass)]
+      if shard.owner.bits == heap.address, block == lastFreed || block == shard.it.local {
         fail("realloc", block, "use of the block freed last")
       }
       let room = shard.sizeClass.bytes
@@ -135,7 +141,14 @@ extension Ref where Pointee == Heap {
       zone.free(section, address: run.address &+ pages &<< Page.shift, pages: run.pages &- pages)
       return run.address
     }
-    if zone.extend(section, address: run.address, pages: run.pages, extra: pages &- run.pages) {
+    let extra = pages &- run.pages
+    let isExtended =
+      isLimited
+      ? withinLimit(extra) { _ in
+        zone.extend(section, address: run.address, pages: run.pages, extra: extra) ? true : nil
+      } ?? false
+      : zone.extend(section, address: run.address, pages: run.pages, extra: extra)
+    if isExtended {
       bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
       return run.address
     }

@@ -14,6 +14,7 @@ extension Ref where Pointee == Heap {
     forEachHeap { $0.lock.acquireUnranked() }
     forEachList { $0.lock.acquireUnranked() }
     hugeTable.lock.acquireUnranked()
+    it.arena.forEachOwnerLock { $0.acquireUnranked() }
     it.arena.growth.acquireUnranked()
     it.arena.it.zone.lock.acquireUnranked()
   }
@@ -22,6 +23,7 @@ extension Ref where Pointee == Heap {
   package func unlockAfterFork() {
     it.arena.it.zone.lock.release()
     it.arena.growth.release()
+    it.arena.forEachOwnerLock { $0.release() }
     hugeTable.lock.release()
     forEachList { $0.lock.release() }
     forEachHeap { $0.lock.release() }
@@ -29,7 +31,7 @@ extension Ref where Pointee == Heap {
   }
 
   /// In the child: opens every lock and takes over the heaps of the threads that are not there.
-  package func adoptAfterFork(_ own: ThreadHeapRef?) {
+  package func adoptAfterFork(_ own: ThreadHeapRef?, parent: UInt32 = 0) {
     unlockAfterFork()
     it.arena.it.zone.recoverAfterFork()
     var heap = it.heaps
@@ -42,6 +44,34 @@ extension Ref where Pointee == Heap {
         detachThread(other)
       }
     }
+    recoverTransition(parent: parent)
+  }
+
+  /// In the child of a fork: what another thread was about to take offline comes back; what stays on its way does.
+  /// `parent` is the number that the calling thread had in the parent. No lock held.
+  func recoverTransition(parent: UInt32) {
+    let arena = it.arena
+    let holder = bellows_load(arena.address &+ Arena.transitionOffset)
+    guard holder != 0 else { return }
+    guard holder != UInt(parent) else {
+      // A listener forked: the thread goes on with it here.
+      bellows_store(arena.address &+ Arena.transitionOffset, UInt(bellows_thread_id()))
+      return
+    }
+    var place = arena.it.transitionSections
+    while place != 0 {
+      let section = SectionRef(place)
+      place = section.it.chain
+      if section.it.state == .goingOffline {
+        arena.it.zone.release(section)
+        gather(section)
+      } else if section.it.state == .offline, !arena.isListedOffline(section) {
+        arena.listOffline(section)
+      }
+    }
+    // Where between two steps it was caught does not matter then.
+    bellows_store(address &+ Heap.cagesOffset, arena.it.zone.sectionsGoing())
+    arena.endTransition()
   }
 
   private func forEachList(_ body: (AbandonedListRef) -> Void) {
@@ -63,7 +93,11 @@ extension Ref where Pointee == Heap {
   private func recount(_ heap: ThreadHeapRef) {
     for index in 0..<SizeClass.count {
       let place = Int(bitPattern: index)
-      if heap.it.current[place] != 0 { recount(ShardRef(heap.it.current[place])) }
+      if heap.it.current[place] != 0 {
+        let current = ShardRef(heap.it.current[place])
+        recount(current)
+        bias(current, used: current.used)
+      }
       var shard = heap.it.first[place]
       while shard != 0 {
         recount(ShardRef(shard))
@@ -72,7 +106,7 @@ extension Ref where Pointee == Heap {
     }
   }
 
-  /// Used is what is threaded and not on `local`; the blocks on the thread's list count as used until they
+  /// Used is what is threaded and not on `local`; the blocks on the thread's lists count as used until they
   /// are returned.
   private func recount(_ shard: ShardRef) {
     var free: UInt32 = 0

@@ -34,22 +34,85 @@ extension Ref where Pointee == Heap {
   private func freeOwned(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef) {
     heap.enterSlowPath()
     defer { heap.lock.release() }
-    if shard.it.local == block { fail("free", block, "double free of the block freed last") }
+    if shard.it.local == block || heap.it.freed[Int(shard.it.sizeClass)] == block {
+      fail("free", block, "double free of the block freed last")
+    }
     shard.pushLocal(block)
     shard.it.countdown &-= 1
     if shard.it.countdown == 0 { report(shard, heap) }
   }
 
-  /// The hit path of free counted down to zero: `shard` became worth choosing, or is empty.
+  /// A hit path of free found no room on the thread's list: the thread frees a lot and allocates little. Blocks on
+  /// its lists would keep their shards from becoming empty, so they go back, and so does `block`.
+  package func freeOverflow(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef) {
+    heap.enterSlowPath()
+    acknowledgeLocked(heap)
+    returnLists(heap, shard.sizeClass)
+    heap.lock.release()
+    _ = free(block, heap)
+  }
+
+  /// Gives the blocks on the thread's lists of a class back to the shards they came from, of which some may not be
+  /// the thread's any more. Under the heap's lock, with the thread's hit paths out of use.
+  func returnLists(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) {
+    let place = Int(bitPattern: sizeClass.index)
+    let lists = (heap.it.heads[place], heap.it.freed[place])
+    heap.it.heads[place] = 0
+    heap.it.freed[place] = 0
+    heap.it.room[place] = 0
+    giveBack(list: lists.0, heap)
+    giveBack(list: lists.1, heap)
+  }
+
+  private func giveBack(list: UInt, _ heap: ThreadHeapRef) {
+    var block = list
+    // Neighbours on a list mostly are of one shard.
+    var shard = ShardRef(0)
+    var start: UInt = 0
+    var length: UInt = 0
+    while block != 0 {
+      let next = link(block)
+      if block &- start >= length {
+        guard let found = self.shard(of: block) else { return }
+        shard = found
+        start = shard.it.base
+        length = UInt(shard.it.spanPages) &<< Page.shift
+      }
+      if shard.owner.bits == heap.address {
+        shard.pushLocal(block)
+        shard.it.countdown &-= 1
+        if shard.it.countdown == 0 {
+          report(shard, heap)
+          length = 0
+        }
+      } else {
+        freeRemote(block, shard, nil)
+        length = 0
+      }
+      block = next
+    }
+  }
+
+  /// A hit path of free counted down to zero: `shard` became worth choosing, or is empty.
   package func countedDown(_ shard: ShardRef, _ heap: ThreadHeapRef) {
     heap.enterSlowPath()
     report(shard, heap)
+    shedIfDue(heap)
     heap.lock.release()
   }
 
   private func report(_ shard: ShardRef, _ heap: ThreadHeapRef) {
     heap.dequeue(shard)
-    if shard.used == 0 { retire(shard) } else if !heap.place(shard) { giveUp(shard) }
+    if shard.used == 0 {
+      retire(shard)
+    } else if !heap.place(shard, limit: limit(heap, shard)) {
+      giveUp(shard)
+    }
+  }
+
+  /// How many partial shards of the class the thread may keep until it sheds them.
+  private func limit(_ heap: ThreadHeapRef, _ shard: ShardRef) -> UInt16 {
+    bellows_load8(heap.foreignNote(shard.sizeClass)) != 0 ? ThreadHeap.partialLimit : .max
   }
 
   private func freeRemote(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef?) {
@@ -73,7 +136,7 @@ extension Ref where Pointee == Heap {
   private func tellOwner(_ shard: ShardRef) {
     let owner = shard.owner.bits
     guard owner & 0x3f == 0, owner != 0 else { return }
-    let note = owner &+ ThreadHeap.foreignOffset &+ UInt(shard.it.sizeClass)
+    let note = ThreadHeapRef(owner).foreignNote(shard.sizeClass)
     if bellows_load8(note) == 0 { bellows_store8(note, 1) }
   }
 
@@ -83,7 +146,7 @@ extension Ref where Pointee == Heap {
     shard.pushLocal(block)
     let used = shard.used &- 1
     shard.setUsed(used, tellAfter: used)
-    guard let heap, used != 0 else {
+    guard let heap, used != 0, !isCaged(block) else {
       // A thread without a heap keeps nothing: it leaves the shard to whoever needs it.
       if shard.it.state == .perforated { unlist(shard) }
       return giveUp(shard)
@@ -91,7 +154,9 @@ extension Ref where Pointee == Heap {
     unlist(shard)
     heap.enterSlowPath()
     defer { heap.lock.release() }
+    // A cage that the heap acknowledged while this thread waited for a lock shows here at the latest.
+    if isCaged(block) { return giveUp(shard) }
     shard.owner = GranuleWord(heap.address)
-    if !heap.place(shard) { giveUp(shard) }
+    if !heap.place(shard, limit: limit(heap, shard)) { giveUp(shard) }
   }
 }

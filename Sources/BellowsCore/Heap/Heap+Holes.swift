@@ -73,16 +73,24 @@ extension Ref where Pointee == Heap {
   private func discard(_ shard: ShardRef, pages: UInt64) -> UInt {
     var left = pages
     var returned: UInt = 0
+    var kept: UInt64 = 0
     while left != 0 {
       let first = UInt(truncatingIfNeeded: left.trailingZeroBitCount)
       let run = left &>> UInt64(first)
       let count = UInt(truncatingIfNeeded: (~run).trailingZeroBitCount)
       if it.arena.it.platform.attempt(.discard, shard.it.base &+ first &<< Page.shift, count &<< Page.shift) {
         returned = returned &+ count
+      } else {
+        kept |= (count >= 64 ? ~0 : (1 &<< UInt64(count)) &- 1) &<< UInt64(first)
       }
       left &= count &+ first >= 64 ? 0 : ~0 &<< UInt64(first &+ count)
     }
-    it.arena.it.zone.noteReturned(returned)
+    if returned != 0 { it.arena.it.zone.noteReturned(returned) }
+    // What the system did not take is no hole.
+    while kept != 0 {
+      fillPage(shard, UInt(truncatingIfNeeded: kept.trailingZeroBitCount))
+      kept &= kept &- 1
+    }
     return returned
   }
 
@@ -96,18 +104,22 @@ extension Ref where Pointee == Heap {
   /// Links the blocks of a shard's first hole that touch no other; answers the first of its list, or 0 where it
   /// has no holes.
   func fillHole(_ shard: ShardRef) -> UInt {
-    let bytes = shard.sizeClass.bytes
     while shard.it.holes != 0, shard.it.local == 0 {
-      let page = UInt(truncatingIfNeeded: shard.it.holes.trailingZeroBitCount)
-      noteHoles(shard, shard.it.holes & (shard.it.holes &- 1))
-      let span = blocks(page, bytes)
-      for block in span.first...span.last where !touches(block &* bytes, bytes, shard.it.holes) {
-        shard.pushLocal(shard.it.base &+ block &* bytes)
-      }
+      fillPage(shard, UInt(truncatingIfNeeded: shard.it.holes.trailingZeroBitCount))
     }
     let block = shard.it.local
     shard.it.local = 0
     return block
+  }
+
+  /// Makes a hole of a shard memory again: links its blocks that touch no other hole.
+  private func fillPage(_ shard: ShardRef, _ page: UInt) {
+    let bytes = shard.sizeClass.bytes
+    noteHoles(shard, shard.it.holes & ~(1 &<< UInt64(page)))
+    let span = blocks(page, bytes)
+    for block in span.first...span.last where !touches(block &* bytes, bytes, shard.it.holes) {
+      shard.pushLocal(shard.it.base &+ block &* bytes)
+    }
   }
 
   /// Blocks of a shard that are free in its holes.

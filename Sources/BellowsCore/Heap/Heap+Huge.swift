@@ -16,6 +16,15 @@ extension Ref where Pointee == Heap {
   }
 
   private func mapHuge(_ length: UInt, _ alignment: UInt) -> UInt {
+    isLimited
+      ? withinLimit(length &>> Page.shift) { _ in
+        let block = mapHugeUnlimited(length, alignment)
+        return block == 0 ? nil : block
+      } ?? 0
+      : mapHugeUnlimited(length, alignment)
+  }
+
+  private func mapHugeUnlimited(_ length: UInt, _ alignment: UInt) -> UInt {
     let platform = it.arena.it.platform
     guard let base = platform.reserve(length, alignment: alignment) else { return 0 }
     guard platform.attempt(.commit, base, length),
@@ -83,6 +92,18 @@ extension Ref where Pointee == Heap {
   /// Changes the length of a huge block: in place, within its slack, or by moving its page tables. Answers
   /// its new address, or 0 with the block as it was.
   package func resizeHuge(_ mapping: HugeMapping, bytes: UInt) -> UInt {
+    let growth = Page.count(bytes) &- mapping.length &>> Page.shift
+    guard isLimited, bytes > mapping.length, bytes <= UInt(bitPattern: Int.max) else {
+      return resizeHugeUnlimited(mapping, bytes: bytes)
+    }
+    let block = withinLimit(growth) { _ in
+      let block = resizeHugeUnlimited(mapping, bytes: bytes)
+      return block == 0 ? nil : block
+    }
+    return block ?? 0
+  }
+
+  private func resizeHugeUnlimited(_ mapping: HugeMapping, bytes: UInt) -> UInt {
     let platform = it.arena.it.platform
     let length = bytes.rounded(upTo: Page.bytes)
     guard length >= bytes, length <= UInt(bitPattern: Int.max) else { return 0 }
@@ -154,6 +175,15 @@ extension Ref where Pointee == Heap {
   package func moveRunToHuge(_ run: PageRun, bytes: UInt) -> UInt {
     let length = bytes.rounded(upTo: Page.bytes)
     guard length >= bytes else { return 0 }
+    guard isLimited else { return moveRunToHuge(run, length: length) }
+    let block = withinLimit(length &>> Page.shift &- run.pages) { _ in
+      let block = moveRunToHuge(run, length: length)
+      return block == 0 ? nil : block
+    }
+    return block ?? 0
+  }
+
+  private func moveRunToHuge(_ run: PageRun, length: UInt) -> UInt {
     let roomy: UInt = 1 &<< length.ceilingLog2
     let moved = moveRunToHuge(run, length: length, reserving: roomy)
     return moved != 0 || roomy == length ? moved : moveRunToHuge(run, length: length, reserving: length)

@@ -3,21 +3,37 @@
 import CShims
 
 extension Ref where Pointee == Heap {
-  /// A block of `sizeClass` that the thread itself freed in its current shard, and the rest of them as its
-  /// list; or 0. Part of the hit paths: no lock, so only the thread of `heap` may call it, with its hit paths
-  /// switched on.
+  /// A block of `sizeClass` that the thread itself freed, and the rest of them as its list: what is on `freed`, or
+  /// else in its current shard; or 0. Part of the hit paths: no lock, so only the thread of `heap` may call it,
+  /// with its hit paths switched on.
+  ///
+  /// A few blocks on `freed` are left to the slow path, which adds more: lists of one or two blocks would run out
+  /// at every other malloc, which nothing can predict.
   @inline(__always)
   package func recycle(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> UInt {
     let place = Int(bitPattern: sizeClass.index)
+    let freed = unsafe heap.it.freed[unchecked: place]
+    let room = ThreadHeap.room(sizeClass)
+    if freed != 0 {
+      guard unsafe heap.it.room[unchecked: place] <= room &- ThreadHeap.few(room) else { return 0 }
+      // A thread that lives on its lists comes by a slow path now and then: purges are made there.
+      heap.it.swaps &+= 1
+      if _slowPath(heap.it.swaps & 63 == 0) { return 0 }
+      // First off one list, then on the other: what a fork finds on neither is lost, but nothing is on both.
+      unsafe heap.it.freed[unchecked: place] = 0
+      unsafe heap.it.heads[unchecked: place] = link(freed)
+      unsafe heap.it.room[unchecked: place] = room
+      return freed
+    }
     let current = unsafe heap.it.current[unchecked: place]
     guard current != 0 else { return 0 }
     let shard = ShardRef(current)
     let block = shard.it.local
     guard block != 0, shard.it.holes == 0 else { return 0 }
-    // First off the shard, then on the list: what a fork finds in neither is lost, but nothing is in both.
     shard.it.local = 0
     bias(shard, used: UInt32(shard.it.capacity))
     unsafe heap.it.heads[unchecked: place] = link(block)
+    unsafe heap.it.room[unchecked: place] = room
     return block
   }
 
@@ -27,6 +43,8 @@ extension Ref where Pointee == Heap {
   package func allocateSmall(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> UInt {
     heap.enterSlowPath()
     defer { heap.lock.release() }
+    acknowledgeLocked(heap)
+    shedIfDue(heap)
     let place = Int(bitPattern: sizeClass.index)
     let head = heap.it.heads[place]
     if head != 0 {
@@ -34,15 +52,21 @@ extension Ref where Pointee == Heap {
       heap.it.heads[place] = link(head)
       return head
     }
+    let freed = heap.it.freed[place]
+    heap.it.freed[place] = 0
     let current = heap.it.current[place]
     if current != 0 {
       let block = replenish(heap, ShardRef(current))
+      if freed != 0 { return join(heap, sizeClass, freed, block) }
       if block != 0 { return block }
       heap.it.current[place] = 0
       leave(heap, ShardRef(current))
+    } else if freed != 0 {
+      return join(heap, sizeClass, freed, 0)
     }
     while let shard = chooseShard(heap, sizeClass) {
       shard.owner = GranuleWord(heap.address)
+      shard.it.list = shard.it.sizeClass
       heap.it.current[place] = shard.address
       let block = replenish(heap, shard)
       if block != 0 { return block }
@@ -52,13 +76,28 @@ extension Ref where Pointee == Heap {
     return 0
   }
 
+  /// The first of the blocks that the thread freed; the rest of them, then `block` and what is on the thread's list
+  /// behind it, become its list.
+  private func join(_ heap: ThreadHeapRef, _ sizeClass: SizeClass, _ freed: UInt, _ block: UInt) -> UInt {
+    let place = Int(bitPattern: sizeClass.index)
+    if block != 0 {
+      setLink(block, heap.it.heads[place])
+      var last = freed
+      while link(last) != 0 { last = link(last) }
+      setLink(last, block)
+    }
+    heap.it.heads[place] = link(freed)
+    heap.it.room[place] = ThreadHeap.room(sizeClass)
+    return freed
+  }
+
   /// Puts away a current shard that is exhausted: it stays with the thread, cooling, unless others free blocks
   /// of its class.
   private func leave(_ heap: ThreadHeapRef, _ shard: ShardRef) {
     unbias(shard)
-    let note = heap.address &+ ThreadHeap.foreignOffset &+ UInt(shard.it.sizeClass)
+    let note = heap.foreignNote(shard.sizeClass)
     let foreign = bellows_load8(note)
-    if foreign == 0, heap.place(shard) { return }
+    if foreign == 0, heap.place(shard, limit: .max) { return }
     giveUp(shard)
     if foreign == 1 {
       bellows_store8(note, 2)
@@ -91,22 +130,26 @@ extension Ref where Pointee == Heap {
     }
     guard block != 0 else { return 0 }
     heap.it.heads[Int(shard.it.sizeClass)] = link(block)
+    heap.it.room[Int(shard.it.sizeClass)] = ThreadHeap.room(shard.sizeClass)
     bias(shard)
     return block
   }
 
   /// How many blocks to thread at once: a page full while the thread is new to the class, so that a small
-  /// program touches no page that it does not use; a shard full once it has shown that it uses them.
+  /// program touches no page that it does not use; 64 KiB once it has shown that it uses them.
   private func freshBlocks(_ heap: ThreadHeapRef, _ shard: ShardRef) -> UInt {
     let bytes = shard.sizeClass.bytes
-    let reach = heap.it.fresh[Int(shard.it.sizeClass)] > 2 ? Page.granuleBytes : Page.bytes
+    let reach = heap.it.fresh[Int(shard.it.sizeClass)] > 2 ? Page.granuleBytes &* 4 : Page.bytes
     return max(1, reach / bytes)
   }
 
   /// An owned shard in no list that has available blocks. Nil: no memory.
   private func chooseShard(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> ShardRef? {
     if let shard = chooseQueued(heap, sizeClass) { return shard }
-    if let shard = abandoned(sizeClass).take() ?? perforated(sizeClass).take() { return shard }
+    while let shard = abandoned(sizeClass).take() ?? perforated(sizeClass).take() {
+      if !isCaged(shard.it.base) { return shard }
+      giveUp(shard)
+    }
     guard let shard = makeShard(heap, sizeClass) else { return nil }
     let place = Int(bitPattern: sizeClass.index)
     if heap.it.fresh[place] < 255 { heap.it.fresh[place] &+= 1 }

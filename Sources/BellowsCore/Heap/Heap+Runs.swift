@@ -91,7 +91,8 @@ extension Ref where Pointee == Heap {
       let bin = RunBin(pages: pages)
       let block = takeSlot(bin, heap) { granule(of: $0) }
       pages = bin.pages
-      if block != 0 { return PageRun(address: block, pages: pages, isZero: false) }
+      if block != 0, !isCaged(block) { return PageRun(address: block, pages: pages, isZero: false) }
+      if block != 0 { giveBackRun(block, granule(of: block), pages: pages) }
     }
     guard let run = allocatePages(pages, alignment: step) else { return nil }
     bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
@@ -101,6 +102,9 @@ extension Ref where Pointee == Heap {
   /// Pages from the arena. Where the system refuses, what threads keep is given up first, and then tried once
   /// more.
   func allocatePages(_ pages: UInt, alignment: UInt) -> PageRun? {
+    if _slowPath(isLimited) {
+      return withinLimit(pages) { it.arena.allocate(pages: pages, alignment: alignment, mayGrow: $0) }
+    }
     if let run = it.arena.allocate(pages: pages, alignment: alignment) { return run }
     reclaim()
     return it.arena.allocate(pages: pages, alignment: alignment)
@@ -114,9 +118,13 @@ extension Ref where Pointee == Heap {
 
   func freeRun(_ block: UInt, _ descriptor: UInt, _ heap: ThreadHeapRef?) {
     let pages = runPages(block, "free")
-    if let heap, putSlot(block, descriptor, pages: pages, heap) { return }
+    if let heap, !isCaged(block), putSlot(block, descriptor, pages: pages, heap) { return }
+    giveBackRun(block, descriptor, pages: pages)
+    tick()
+  }
+
+  private func giveBackRun(_ block: UInt, _ descriptor: UInt, pages: UInt) {
     bellows_store(descriptor, GranuleWord.nothing.bits)
     it.arena.free(PageRun(address: block, pages: pages, isZero: false))
-    tick()
   }
 }

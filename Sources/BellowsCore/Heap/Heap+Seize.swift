@@ -41,11 +41,13 @@ extension Ref where Pointee == Heap {
     bellows_store(heap.it.words, bellows_empty_heap())
     if isParked(heap) {
       _ = trimShards(heap)
+      if heap.it.epoch != epoch { acknowledge(heap) }
       it.seizures = it.seizures &+ 1
       heap.it.refusals = 0
       heap.it.trimmedActivity = heap.it.activity
     } else {
-      bellows_store(heap.it.words, heap.address)
+      // Where it has a cage to acknowledge, its next call is to be a slow path.
+      if heap.it.epoch == epoch { bellows_store(heap.it.words, heap.address) }
       // A thread that runs without a slow path, or that cannot be judged, is asked a few times only.
       it.refusals = it.refusals &+ 1
       heap.it.refusals &+= 1

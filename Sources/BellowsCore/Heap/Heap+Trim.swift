@@ -21,7 +21,7 @@ extension Ref where Pointee == Heap {
   }
 
   /// Gives the runs in all slots back to the zone.
-  private func emptyAllSlots() {
+  func emptyAllSlots() {
     // Heaps are never taken off the list, so it can be walked without its lock.
     var heap = bellows_load_acquire(address &+ Heap.heapsOffset)
     while heap != 0 {
@@ -67,7 +67,11 @@ extension Ref where Pointee == Heap {
   func tick() {
     let ticks = bellows_load(address &+ Heap.ticksOffset) &+ 1
     bellows_store(address &+ Heap.ticksOffset, ticks)
-    guard ticks & 15 == 0 else { return }
+    if ticks & 15 == 0 { lookAtClock() }
+  }
+
+  /// Purges what is due, twice in a purge delay at most.
+  private func lookAtClock() {
     let now = bellows_clock_milliseconds()
     let last = bellows_load(address &+ Heap.lastTickOffset)
     guard now &- UInt64(last) >= it.purgeDelay &>> 1,
@@ -88,16 +92,44 @@ extension Ref where Pointee == Heap {
 
   // MARK: The shards of a thread
 
+  /// Now and then, at most once in a purge delay: gives up the partial shards that the thread has beyond its limit,
+  /// the ones chosen last, so that others and the purge can find them. Under the heap's lock, by its own thread.
+  @inline(__always)
+  func shedIfDue(_ heap: ThreadHeapRef) {
+    if _slowPath(heap.it.activity & 63 == 0) { shed(heap) }
+  }
+
+  @inline(never)
+  private func shed(_ heap: ThreadHeapRef) {
+    lookAtClock()
+    let now = bellows_clock_milliseconds()
+    guard now &- heap.it.shedTime >= it.purgeDelay else { return }
+    heap.it.shedTime = now
+    for place in 0..<Int(bitPattern: SizeClass.count)
+    where heap.it.partial[place] > ThreadHeap.partialLimit {
+      var kept: UInt16 = 0
+      var next = heap.it.first[place]
+      while next != 0, ShardRef(next).it.state == .partial {
+        let shard = ShardRef(next)
+        next = shard.it.next
+        kept &+= 1
+        guard kept > ThreadHeap.partialLimit else { continue }
+        heap.dequeue(shard)
+        giveUp(shard)
+      }
+    }
+  }
+
   /// Gives back the empty shards of a heap and the free pages of the others; answers the pages of the latter.
   /// Under the heap's lock, by its own thread or with the thread stopped (Heap+Seize.swift).
   func trimShards(_ heap: ThreadHeapRef) -> UInt {
     var returned: UInt = 0
     for index in 0..<SizeClass.count {
       let place = Int(bitPattern: index)
+      returnLists(heap, SizeClass(index))
       let current = heap.it.current[place]
       if current != 0 {
         let shard = ShardRef(current)
-        heap.returnHead(SizeClass(index))
         shard.collectRemote()
         if shard.used == 0 {
           heap.it.current[place] = 0

@@ -2,12 +2,13 @@
 //
 //     malloc ──► heads[class] ──hit──► block
 //                   │ miss
-//                   ▼ refill          current shard: local, remote, fresh blocks
+//                   ▼ refill          what the thread freed
+//                                     current shard: local, remote, fresh blocks
 //                                     the thread's queue
 //                                     the abandoned list
 //                                     a fresh shard from the zone
 //
-//     free ──► granule's word == my heap ──hit──► local list of the shard
+//     free ──► granule's word == my heap ──hit──► freed[class], or the shard's local list
 //                   │ miss
 //                   ▼ word            tail: look at the head
 //                                     shard of another: remote list, or claim it if nobody owns it
@@ -39,12 +40,20 @@ package struct Heap: BitwiseCopyable {
   package var purgeDelay: UInt64
   /// Whether every block is checked by its bit in the object map (BELLOWS_CHECK).
   package var isChecking: Bool
+  /// Sections on their way offline (Heap+Cage.swift). Read without a lock.
+  package var cages: UInt
+  /// Grows when a section sets out; what a thread heap has acknowledged is in `ThreadHeap.epoch`.
+  package var epoch: UInt
+  /// The next heap on the arena.
+  package var nextOnArena: UInt
 
   package static var commonsOffset: UInt { 8 }
   package static var heapsOffset: UInt { 16 }
   package static var ticksOffset: UInt { 24 }
   package static var lastTickOffset: UInt { 32 }
   package static var holePagesOffset: UInt { 40 }
+  package static var cagesOffset: UInt { 136 }
+  package static var epochOffset: UInt { 144 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
   /// Pages of the runs in the shared slots; the slots behind it (Heap+Runs.swift).
@@ -52,6 +61,8 @@ package struct Heap: BitwiseCopyable {
   package static var slotsOffset: UInt { 384 }
   /// Pages that the shared slots hold at most: 64 MiB.
   package static var sharedLimit: UInt { 16384 }
+  /// Where the limits are (Limit.swift), behind the slots.
+  package static var limitOffset: UInt { 928 }
   /// Where the abandoned lists start.
   package static var listsOffset: UInt { 1024 }
   /// Bytes of a heap's record.
@@ -91,6 +102,11 @@ extension Ref where Pointee == Heap {
     it.arena = arena
     it.table = arena.it.table
     it.isChecking = isChecking
+    // Heaps are never taken off the list.
+    repeat {
+      it.nextOnArena = bellows_load(arena.address &+ Arena.heapsOffset)
+    } while !bellows_compare_exchange(
+      arena.address &+ Arena.heapsOffset, it.nextOnArena, address)
   }
 
   package func granule(of block: UInt) -> UInt { it.table.granule(of: block) }
@@ -105,12 +121,18 @@ extension Ref where Pointee == Heap {
       let heap = ThreadHeapRef(it.idle)
       it.idle = heap.it.nextIdle
       heap.it.isIdle = false
+      // Nothing is in it that it had to acknowledge.
+      heap.lock.acquire()
+      heap.it.epoch = epoch
+      heap.lock.release()
       heap.it.threadID = bellows_thread_id()
       return heap
     }
     guard let memory = it.arena.allocateMetadata(ThreadHeap.bytes) else { return nil }
     let heap = ThreadHeapRef(memory)
     heap.it.threadID = bellows_thread_id()
+    heap.it.epoch = epoch
+    heap.it.isShared = isCommon
     heap.it.nextHeap = it.heaps
     bellows_store_release(address &+ Heap.heapsOffset, heap.address)
     it.heapCount = it.heapCount &+ 1
@@ -141,9 +163,13 @@ extension Ref where Pointee == Heap {
 
   /// Gives up every shard and run of a heap. Under its lock.
   package func empty(_ heap: ThreadHeapRef) {
+    heap.it.epoch = epoch
     for index in 0..<SizeClass.count {
       let place = Int(bitPattern: index)
-      heap.returnHead(SizeClass(index))
+      if heap.it.heads[place] | heap.it.freed[place] | heap.it.current[place] | heap.it.first[place] == 0 {
+        continue
+      }
+      returnLists(heap, SizeClass(index))
       let current = heap.it.current[place]
       if current != 0 {
         heap.it.current[place] = 0
@@ -155,9 +181,9 @@ extension Ref where Pointee == Heap {
         heap.dequeue(shard)
         giveUp(shard)
       }
-      heap.it.fresh[place] = 0
-      heap.it.foreign[place] = 0
     }
+    heap.it.fresh = InlineArray(repeating: 0)
+    heap.clearForeignNotes()
     emptySlots(heap)
   }
 
@@ -174,7 +200,8 @@ extension Ref where Pointee == Heap {
     shard.it.total = UInt16(truncatingIfNeeded: sizeClass.blocksPerShard)
     shard.it.sizeClass = UInt8(truncatingIfNeeded: sizeClass.index)
     shard.it.state = .loose
-    shard.it.spanPages = UInt16(truncatingIfNeeded: pages)
+    shard.it.spanPages = UInt8(truncatingIfNeeded: pages)
+    shard.it.list = shard.it.sizeClass
     shard.it.base = run.address
     shard.it.holes = 0
     bellows_store(shard.remoteAddress, RemoteWord.ownedEmpty.bits)
@@ -219,7 +246,9 @@ extension Ref where Pointee == Heap {
       }
       shard.setUsed(used, tellAfter: used)
       shard.owner = .unowned
-      if shard.it.state == .loose, shard.available >= shard.worthwhile {
+      if isCaged(shard.it.base) {
+        cage(shard)
+      } else if shard.it.state == .loose, shard.available >= shard.worthwhile {
         shard.it.stamp = UInt32(truncatingIfNeeded: bellows_clock_milliseconds())
         abandoned(shard.sizeClass).add(shard, .listed)
       }

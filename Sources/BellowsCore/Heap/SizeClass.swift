@@ -41,13 +41,16 @@ package struct SizeClass: Equatable, Sendable {
   package var blocksPerShard: UInt { (spanPages &<< Page.shift) / bytes }
 
   /// The class whose blocks are at least `bytes` bytes and lie at multiples of `alignment` (a power of two
-  /// up to 32 KiB), or nil where none does. Blocks lie at multiples of their size from an aligned start.
+  /// up to 32 KiB), or nil where none does.
+  ///
+  /// Blocks lie at multiples of their size from an aligned start. The size rounded up to the alignment does it: in
+  /// a doubling whose steps are smaller than the alignment it is the size of a class, and in any other the
+  /// steps themselves are multiples of the alignment.
+  @inline(__always)
   package init?(bytes: UInt, alignment: UInt) {
     let size = max(bytes, 1).rounded(upTo: alignment)
     guard size <= Self.largestBytes else { return nil }
-    var candidate = SizeClass(bytes: size)
-    while !candidate.bytes.isAligned(to: alignment) { candidate = SizeClass(candidate.index &+ 1) }
-    self = candidate
+    self.init(bytes: size)
   }
 
   /// Fills the table from request size, in 16-byte steps, to class. Idempotent.

@@ -14,6 +14,21 @@ import CShims
 
 package struct Arena: BitwiseCopyable {
   package var growthWord: UInt
+  /// Balloons and pools: the first of a list that only grows. Atomic.
+  package var balloons: UInt
+  /// The record of the sub-blocks; 0 until somebody asks for it. Atomic.
+  package var subBlocks: UInt
+  /// The number of the thread that takes sections offline or brings them back; 0: none. Taken by
+  /// compare-and-exchange (Arena+Offline.swift).
+  package var transition: UInt
+  /// The first of the sections that it is at, by `chain`; 0: none.
+  package var transitionSections: UInt
+  /// Sections that are offline, by `next`. The transition's.
+  package var offlineSections: UInt
+  package var offlineCount: UInt
+  /// The heaps on the arena, by `nextOnArena`, and its relocatable blocks; 0: none.
+  package var heaps: UInt
+  package var relocatables: UInt
   package var platform: Platform
   package var geometry: Geometry
   package var zone: ZoneRef
@@ -28,7 +43,25 @@ package struct Arena: BitwiseCopyable {
   /// Two-level directory of section records by section index (address from the table's origin).
   package var directory: UInt
   package var lastSection: UInt
+  /// Whether an allocation may add a section where there is no room.
+  package var growsByNeed = true
+  /// No place for a section is free below this one. Of a reservation of its own.
+  package var lowestAbsent: UInt = 0
+  /// The threads that have a transition under way. Under the growth lock.
+  package var transitions = InlineArray<16, UInt32>(repeating: 0)
+  /// The first observer; records are never freed.
+  package var observers: UInt = 0
+  /// Memmaps in reserve, linked through their first words, and how many.
+  package var spareMemmaps: UInt = 0
+  package var spareMemmapCount: UInt = 0
+  /// Sections that were brought online, by node: -1 first. Under the growth lock.
+  package var nodeSections = InlineArray<65, UInt32>(repeating: 0)
 
+  package static var balloonsOffset: UInt { 8 }
+  package static var subBlocksOffset: UInt { 16 }
+  package static var transitionOffset: UInt { 24 }
+  package static var heapsOffset: UInt { 56 }
+  package static var relocatablesOffset: UInt { 64 }
   /// Records per leaf of the directory: 4 KiB of pointers.
   package static var leafEntries: UInt { 512 }
   /// Bits of a user address that the process heap's table covers: 47 on x86-64 and arm64 by default.
@@ -66,14 +99,17 @@ extension Ref where Pointee == Arena {
       return false
     }
     it = Arena(
-      growthWord: 0, platform: platform, geometry: geometry, zone: zone, table: table, metadata: metadata,
+      growthWord: 0, balloons: 0, subBlocks: 0, transition: 0, transitionSections: 0, offlineSections: 0,
+      offlineCount: 0, heaps: 0, relocatables: 0, platform: platform, geometry: geometry, zone: zone,
+      table: table,
+      metadata: metadata,
       reservation: base, capacity: reserved, births: 0, sections: 0, directory: directory, lastSection: 0)
     zone.initialise(geometry: geometry, platform: platform)
     return true
   }
 
   /// Bytes of records per section.
-  private var recordBytes: UInt {
+  package var recordBytes: UInt {
     Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
   }
 
@@ -107,12 +143,27 @@ extension Ref where Pointee == Arena {
 
   /// `pages` pages in a row, growing the arena where its zone has none. Nil: the system or the capacity is
   /// exhausted.
-  package func allocate(pages: UInt, alignment: UInt) -> PageRun? {
-    switch it.zone.allocate(pages: pages, alignment: alignment) {
+  package func allocate(
+    pages: UInt, alignment: UInt, mayGrow: Bool = true, isMovable: Bool = false
+  ) -> PageRun? {
+    if let run = allocateGrowing(pages: pages, alignment: alignment, mayGrow, isMovable) { return run }
+    guard mayGrow else { return nil }
+    // Memory that a balloon holds is the last resort.
+    while relieve(pages) {
+      if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+    }
+    return nil
+  }
+
+  private func allocateGrowing(
+    pages: UInt, alignment: UInt, _ mayGrow: Bool, _ isMovable: Bool
+  ) -> PageRun? {
+    switch it.zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable) {
     case .run(let run): return run
     case .refused: return nil
     case .none: break
     }
+    guard mayGrow, it.growsByNeed else { return nil }
     // The first place behind the memmap that is aligned so must have room for it.
     let start = (it.geometry.memmapBytes &>> Page.shift).rounded(
       upTo: max(alignment, it.geometry.pageblockPages))
@@ -123,8 +174,11 @@ extension Ref where Pointee == Arena {
     defer { growth.release() }
     // Another thread may have grown the arena while this one waited. And a short section, where address space
     // ran out, may be too small for this request: it stays and serves smaller ones.
-    if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) { return run }
-    guard addSection() != nil, case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment)
+    if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable) {
+      return run
+    }
+    guard addSection() != nil,
+      case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
     else {
       return nil
     }
@@ -140,7 +194,9 @@ extension Ref where Pointee == Arena {
 
   /// Adds and onlines one section with its memmap in its first pageblock. Under the growth lock. Undoes
   /// every step where one fails.
-  package func addSection() -> SectionRef? {
+  ///
+  /// `isWithheld`: the allocator gets none of its pages, and all of its descriptors are resident.
+  package func addSection(isWithheld: Bool = false) -> SectionRef? {
     let geometry = it.geometry
     let platform = it.platform
     guard let place = reserveSection() else { return nil }
@@ -150,6 +206,11 @@ extension Ref where Pointee == Arena {
     section.it.arena = address
     section.it.memmap = place.base
     section.it.number = it.births
+    section.it.memory.node = -1
+    section.it.memory.set(SectionMemory.selfHosted | SectionMemory.registered)
+    section.it.memory.altmap = Altmap(
+      base: (place.base &- it.reservation) &>> Page.shift, free: geometry.memmapBytes &>> Page.shift)
+    _ = section.it.memory.altmap.allocate(geometry.memmapBytes &>> Page.shift)
     section.it.blocks = UInt16(truncatingIfNeeded: place.blocks)
     section.it.memmapBlocks = UInt16(truncatingIfNeeded: memmapBlocks)
     section.it.busy = PageMask()
@@ -159,7 +220,8 @@ extension Ref where Pointee == Arena {
     section.it.freeBlocks = section.it.blocks
     section.it.committedBlocks = 0
 
-    guard it.zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform)
+    guard it.zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform),
+      !isWithheld || platform.attempt(.populate, place.base, geometry.memmapBytes)
     else {
       unreserveSection(place)
       return nil
@@ -168,7 +230,8 @@ extension Ref where Pointee == Arena {
     it.sections &+= 1
     it.lastSection = place.base
     it.table.set(place.base, memmap: place.base)
-    it.zone.attach(section)
+    section.move(to: .offline)
+    it.zone.attach(section, isWithheld: isWithheld)
     return section
   }
 
@@ -185,8 +248,8 @@ extension Ref where Pointee == Arena {
     var base: UInt
     var bytes = geometry.sectionBytes
     if it.capacity != 0 {
-      base = it.reservation &+ UInt(it.births) &<< geometry.sectionShift
-      guard base &- it.reservation < it.capacity else { return nil }
+      guard let index = absentRun(of: 1) else { return nil }
+      base = it.reservation &+ index &<< geometry.sectionShift
     } else {
       base = 0
       // Where 128 MiB of address space are not to be had (RLIMIT_AS), less of a section will do.
@@ -222,7 +285,7 @@ extension Ref where Pointee == Arena {
   }
 
   /// The record for the section at `base`: a new one, or the one of an earlier section there.
-  private func enterRecord(_ base: UInt) -> UInt? {
+  package func enterRecord(_ base: UInt) -> UInt? {
     let platform = it.platform
     let index = (base &- it.table.origin) &>> it.geometry.sectionShift
     let root = it.directory &+ (index / Arena.leafEntries) &* 8

@@ -9,6 +9,8 @@
 //   word = 2                a shard that nobody owns
 //   word = pages << 8 | 4   a live run of whole pages
 //   word = pages << 8 | 8   a run kept in a thread's cache: freed, not yet given back
+//   word = 1 << 8 | 16      a page without memory behind it: a balloon has it
+//   word = 48               a device's page: its owner has it (PageDescriptor.swift)
 //
 // Only a live head or tail is non-zero. Whoever gives pages back clears their words first, so an address
 // inside a run, or one freed twice, is recognised.
@@ -21,6 +23,8 @@ package struct GranuleWord: Equatable, Sendable {
 
   package static var nothing: Self { Self(0) }
   package static var unowned: Self { Self(2) }
+  package static var offline: Self { Self(1 &<< 8 | 16) }
+  package static var device: Self { Self(48) }
   @inline(__always) package static func tail(of head: UInt) -> Self { Self(head | 1) }
   package static func run(pages: UInt) -> Self { Self(pages &<< 8 | 4) }
   package static func cachedRun(pages: UInt) -> Self { Self(pages &<< 8 | 8) }

@@ -1,5 +1,9 @@
 // A lock of one word that sleeps on a futex: 0 open, 1 held, 2 held with sleepers.
 //
+// Locks of the ranks huge, growth and zone count in the four bytes behind the word how often they were taken and
+// opened: odd while somebody changes what they guard. That is how a reader in another process, which can take no
+// lock, knows that what it copied is of one piece (two instructions for each side of the lock).
+//
 // Locks have ranks, and a thread takes them in rising rank only; debug builds check it. The order is that
 // of the fork handlers, which take them all:
 //
@@ -7,6 +11,7 @@
 //   heap      one thread heap, held for the length of each of its slow paths
 //   list      the abandoned shards of one size class
 //   huge      the table of mappings above 64 MiB
+//   balloon   what one balloon holds
 //   growth    an arena's sections and its metadata
 //   zone      the page allocator
 
@@ -17,8 +22,9 @@ package enum LockRank: UInt32, Sendable {
   case heap = 2
   case list = 4
   case huge = 8
-  case growth = 16
-  case zone = 32
+  case balloon = 16
+  case growth = 32
+  case zone = 64
 }
 
 /// A lock by the address of its word, which starts out as zero.
@@ -36,18 +42,21 @@ package struct Lock: Sendable {
   package func acquire() {
     checkRank()
     if !bellows_lock_try(word) { wait() }
+    beginChange()
     noteHeld()
   }
 
   /// Takes the lock beside others of its rank: for fork, which takes them all.
   package func acquireUnranked() {
     if !bellows_lock_try(word) { wait() }
+    beginChange()
     noteHeld()
   }
 
   /// Takes the lock if nobody has it. Exempt from the rank order, since it cannot wait.
   package func tryAcquire() -> Bool {
     guard bellows_lock_try(word) else { return false }
+    beginChange()
     noteHeld()
     return true
   }
@@ -55,8 +64,15 @@ package struct Lock: Sendable {
   @inline(__always)
   package func release() {
     noteReleased()
+    endChange()
     if _slowPath(bellows_lock_open(word) == 2) { bellows_futex_wake(word) }
   }
+
+  private var countsChanges: Bool {
+    @inline(__always) get { rank == .zone || rank == .growth || rank == .huge }
+  }
+  @inline(__always) private func beginChange() { if countsChanges { bellows_change_begin(word &+ 4) } }
+  @inline(__always) private func endChange() { if countsChanges { bellows_change_end(word &+ 4) } }
 
   @inline(never)
   private func wait() {

@@ -6,7 +6,8 @@ import CShims
 /// The memory system calls, in the order of the list in bellows_shims.h, which states their arguments.
 package enum SystemCall: UInt32, Sendable {
   case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, noDump, dump, movePages
-  case remap, resident
+  case remap, resident, bind, place
+  case populate, guardInstall, guardRemove, mapHuge, mapFile, fileBytes
 }
 
 /// What a system call came to.

@@ -15,6 +15,9 @@ package struct HeapStatistics: BitwiseCopyable, Sendable {
   package var slottedPages: UInt = 0
   /// Used pages that were returned out of partly used shards.
   package var holePages: UInt = 0
+  /// Free pages that are out of circulation, in sections that are not offline.
+  package var cagedPages: UInt = 0
+  package var offlineSections: UInt = 0
   package var returnedPages: UInt = 0
   package var returnCalls: UInt = 0
   package var hugeBytes: UInt = 0
@@ -51,9 +54,11 @@ extension Ref where Pointee == Heap {
     let zone = it.arena.it.zone
     zone.lock.acquire()
     result.presentPages = zone.it.presentPages
-    result.memmapPages = zone.it.presentPages &- zone.it.managedPages
+    result.memmapPages = zone.memmapPages
     result.usedPages = zone.it.usedPages
     result.dirtyPages = zone.it.dirtyPages
+    result.cagedPages = zone.it.cagedPages
+    result.offlineSections = it.arena.it.offlineCount
     result.returnedPages = zone.it.returnedPages
     result.returnCalls = zone.it.returnCalls
     var section = zone.it.firstSection

@@ -49,6 +49,20 @@ package struct Geometry: BitwiseCopyable, Sendable {
     self.init(unchecked: shift, pageblockShift: shift &- 6 < 21 ? shift &- 6 : 21)
   }
 
+  /// A geometry with pageblocks of the caller's choice: a power of two from 16 KiB (one granule) to 2 MiB, of which a
+  /// section has four to 512. Nil where the sizes are not such.
+  package init?(sectionBytes: UInt, pageblockBytes: UInt) {
+    guard let usual = Geometry(sectionBytes: sectionBytes), pageblockBytes.isPowerOfTwo else { return nil }
+    let shift = UInt(truncatingIfNeeded: pageblockBytes.trailingZeroBitCount)
+    guard shift >= Page.granuleShift, shift <= 21 else { return nil }
+    guard usual.sectionShift &- shift >= 2, usual.sectionShift &- shift <= 9 else { return nil }
+    self.init(unchecked: usual.sectionShift, pageblockShift: shift)
+  }
+
+  /// Whether a section's memmap can lie at its own start: it has to be whole pageblocks, and to leave something to
+  /// describe. Nothing is rounded up to make it fit.
+  package var canSelfHost: Bool { memmapBytes.isAligned(to: pageblockBytes) && memmapBytes < sectionBytes }
+
   package var sectionBytes: UInt { 1 &<< sectionShift }
   package var sectionPages: UInt { 1 &<< (sectionShift &- Page.shift) }
   package var pageblockBytes: UInt { 1 &<< pageblockShift }

@@ -53,6 +53,17 @@ package struct Line: ~Copyable {
     }
   }
 
+  /// A number with zeros in front of it up to `digits` digits.
+  package mutating func append(_ value: UInt, digits: Int) {
+    var place = digits &- 1
+    while place >= 0 {
+      var digit = value
+      for _ in 0..<place { digit = digit / 10 }
+      append(byte: 48 &+ UInt8(truncatingIfNeeded: digit % 10))
+      place = place &- 1
+    }
+  }
+
   /// Writes the line, with a line feed, to standard error.
   package mutating func write() { write { bellows_write(2, $0, $1) } }
 

@@ -5,7 +5,7 @@
 //             allocate                     allocate all
 //     free ─────────────► partly used ◄──────────────────► full
 //       ▲   free the last      │                             │
-//       └───────────────────── ┘        isolate (purge, cage): on no list until released
+//       └───────────────────── ┘        isolated (purge), caged: on no list until released
 //
 // A record that is all zero bits is a free pageblock that was never used, so a section's records need no
 // set-up and stay untouched until their pageblocks are committed.
@@ -44,6 +44,9 @@ package struct Pageblock: BitwiseCopyable {
   package static var movable: UInt8 { 8 }
   /// Its section does not count it as wholly free.
   package static var countedBusy: UInt8 { 4 }
+  /// On its way offline, or there: what is free in it is the cage's, until that is released. Beside `isolated`,
+  /// which a purge sets and clears for itself.
+  package static var caged: UInt8 { 16 }
 }
 
 package typealias PageblockRef = Ref<Pageblock>

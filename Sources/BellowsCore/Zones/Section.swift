@@ -2,6 +2,8 @@
 //
 // Records lie in the arena's metadata, never inside a memmap, which may be elsewhere or be given back.
 
+import CShims
+
 package struct Section: BitwiseCopyable {
   // Written when the section is added, then constant.
 
@@ -16,6 +18,10 @@ package struct Section: BitwiseCopyable {
   package var blocks: UInt16
   /// Pageblocks at the start that hold the memmap: 1 where self-hosted.
   package var memmapBlocks: UInt16
+  /// The zone that has its pages; 0 while it is offline. Of a device's section: the region.
+  package var zone: UInt
+  /// Changed by `move(to:)` alone, under the zone's lock.
+  package fileprivate(set) var state: SectionState
 
   // Under the zone's lock.
 
@@ -27,9 +33,20 @@ package struct Section: BitwiseCopyable {
   package var freeBlocks: UInt16
   /// Pageblocks that are not wholly free.
   package var busy: PageMask
+  /// Whether what is freed while it goes offline goes back to the system at once. Written under the zone's lock.
+  package fileprivate(set) var returnsFreed: UInt8
+  /// The next section of the transition that it is in; 0: none. The transition's.
+  package var chain: UInt
 
+  /// The thread whose transition has it; 0: none. Under the arena's growth lock.
+  package var token: UInt32
+  package var memory: SectionMemory
+
+  /// Where `state` and `returnsFreed` are.
+  package static var stateOffset: UInt { 40 }
+  package static var returnsFreedOffset: UInt { 128 }
   /// Bytes of a section's record without its pageblocks.
-  package static var headerBytes: UInt { 192 }
+  package static var headerBytes: UInt { 320 }
   /// Bytes of one pageblock's record.
   package static var blockBytes: UInt { 192 }
 }
@@ -37,7 +54,33 @@ package struct Section: BitwiseCopyable {
 package typealias SectionRef = Ref<Section>
 
 extension Ref where Pointee == Section {
+  /// The one place where a section changes state. A move that the state machine does not have is a fault of the
+  /// engine.
+  package func move(to next: SectionState) {
+    precondition(it.state.leads(to: next))
+    bellows_store8(address &+ Section.stateOffset, next.rawValue)
+  }
+
+  /// Whether it is on its way offline. Read without a lock by whoever frees.
+  package var isGoingOffline: Bool {
+    bellows_load8(address &+ Section.stateOffset) == SectionState.goingOffline.rawValue
+  }
+
+  /// Whether it is on its way offline and what is freed in it goes back to the system at once.
+  package var returnsAtOnce: Bool {
+    isGoingOffline && bellows_load8(address &+ Section.returnsFreedOffset) != 0
+  }
+
+  package func setReturnsFreed(_ value: Bool) {
+    bellows_store8(address &+ Section.returnsFreedOffset, value ? 1 : 0)
+  }
+
   package func block(_ index: UInt) -> PageblockRef {
     Ref<Pageblock>(address &+ Section.headerBytes &+ index &* Section.blockBytes)
+  }
+
+  /// The descriptor of the page that holds `address`.
+  package func descriptor(of address: UInt) -> PageDescriptorRef {
+    PageDescriptorRef(it.memmap &+ ((address &- it.base) &>> Page.shift) &* Page.descriptorBytes)
   }
 }

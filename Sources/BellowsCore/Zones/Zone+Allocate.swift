@@ -59,7 +59,7 @@ extension Ref where Pointee == Zone {
     let first = UInt64(truncatingIfNeeded: order &* Zone.listsPerOrder)
     let candidates = it.occupied[type] & ((~0 as UInt64) &<< first)
     guard candidates != 0 else { return nil }
-    let block = PageblockRef(it.heads[type &* 40 &+ candidates.trailingZeroBitCount])
+    let block = PageblockRef(it.heads[type &* Zone.listsPerType &+ candidates.trailingZeroBitCount])
     guard let start = block.it.used.firstFree(order: order) else { return nil }
     return take(block, first: start, pages: pages)
   }
@@ -85,6 +85,9 @@ extension Ref where Pointee == Zone {
         block.it.dirty.remove(first, count: pages)
         block.it.dirtyPages &-= UInt16(truncatingIfNeeded: dirty)
         it.dirtyPages = it.dirtyPages &- dirty
+        // A buffer that is freed and taken again all the time would otherwise keep the time of its first free, and
+        // be purged whenever the clock finds it free.
+        if block.it.dirtyPages == 0, block.has(Pageblock.queued) { dequeuePurge(block) }
       }
     }
     block.it.used.insert(first, count: pages)
@@ -121,7 +124,7 @@ extension Ref where Pointee == Zone {
     return .none
   }
 
-  private func takeRun(_ section: SectionRef, _ address: UInt, _ pages: UInt) -> PageRun {
+  package func takeRun(_ section: SectionRef, _ address: UInt, _ pages: UInt) -> PageRun {
     var clean = true
     forEachBlock(section, address, pages) { block, first, count in
       if !mark(block, first: first, pages: count) { clean = false }
@@ -158,7 +161,9 @@ extension Ref where Pointee == Zone {
     defer { lock.release() }
     it.usedPages = it.usedPages &- pages
     if !isAbsent { it.dirtyPages = it.dirtyPages &+ pages }
+    let isLeaving = !isAbsent && section.returnsAtOnce
     forEachBlock(section, address, pages) { block, first, count in
+      if block.has(Pageblock.caged) { it.cagedPages = it.cagedPages &+ count }
       block.it.used.remove(first, count: count)
       block.it.usedPages &-= UInt16(truncatingIfNeeded: count)
       if !isAbsent {
@@ -168,6 +173,7 @@ extension Ref where Pointee == Zone {
       }
       settle(block)
     }
+    if isLeaving { forEachBlock(section, address, pages) { block, _, _ in returnNow(block) } }
   }
 
   /// Grows the run of `pages` pages at `address` by `extra` pages in place. False, and nothing changed,
@@ -180,7 +186,9 @@ extension Ref where Pointee == Zone {
     defer { lock.release() }
     var free = true
     forEachBlock(section, end, extra) { block, first, count in
-      if block.has(Pageblock.isolated) || block.it.used.count(first, count: count) != 0 { free = false }
+      if block.has(Pageblock.isolated | Pageblock.caged) || block.it.used.count(first, count: count) != 0 {
+        free = false
+      }
     }
     let last = (end &+ extra &<< Page.shift &- section.it.base &- 1) &>> it.geometry.pageblockShift
     guard free, commit(section, through: last &+ 1) else { return false }

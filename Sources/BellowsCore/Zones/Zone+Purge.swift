@@ -28,7 +28,8 @@ extension Ref where Pointee == Zone {
     lock.release()
   }
 
-  private func dequeuePurge(_ block: PageblockRef) {
+  /// Under the zone's lock.
+  package func dequeuePurge(_ block: PageblockRef) {
     block.clear(Pageblock.queued)
     if block.it.purgeNext != 0 {
       PageblockRef(block.it.purgeNext).it.purgePrevious = block.it.purgePrevious
@@ -65,24 +66,29 @@ extension Ref where Pointee == Zone {
     return returned
   }
 
+  /// Returns the dirty pages of a pageblock without waiting for its turn. Under the zone's lock, which it drops
+  /// and takes again.
+  @discardableResult
+  package func returnNow(_ block: PageblockRef) -> UInt {
+    // Where a purge is at work in it, that one puts it on the queue again.
+    guard block.it.dirtyPages != 0, !block.has(Pageblock.isolated) else { return 0 }
+    if block.has(Pageblock.queued) { dequeuePurge(block) }
+    return purge(block)
+  }
+
   /// Under the zone's lock, which it drops and takes again.
   private func purge(_ block: PageblockRef) -> UInt {
     guard block.it.dirtyPages != 0, !block.has(Pageblock.isolated) else { return 0 }
     let dirty = block.it.dirty
-    let isFree = block.it.usedPages == 0
+    let undescribed = descriptorPagesToDrop(block)
     block.set(Pageblock.isolated)
     settle(block)
     lock.release()
 
     let start = address(of: block)
-    // Nothing is described in a free pageblock, so its part of the memmap is all zeros and can go as well: what
-    // was 2 GiB of blocks would otherwise leave 32 MiB of descriptors behind.
-    if isFree {
-      let section = SectionRef(block.it.section)
-      let bytes = blockPages &* Page.descriptorBytes
-      if bytes.isAligned(to: Page.bytes) {
-        it.platform.attempt(.discard, section.it.memmap &+ UInt(block.it.index) &* bytes, bytes)
-      }
+    // A memmap that was populated when its section was added stays so.
+    if !SectionRef(block.it.section).it.memory.has(SectionMemory.populated) {
+      dropDescriptors(block, undescribed)
     }
     var gone = PageMask()
     var pages: UInt = 0
@@ -109,6 +115,34 @@ extension Ref where Pointee == Zone {
     if block.it.dirtyPages != 0, !block.has(Pageblock.queued) { enqueuePurge(block) }
     settle(block)
     return pages
+  }
+
+  /// A page of the memmap describes 64 pages: the pages of a pageblock's part, as bits, that describe free pages
+  /// alone, of which some are dirty.
+  ///
+  /// Nothing is described there, so they are all zeros and can go as well. What was 2 GiB of blocks would otherwise
+  /// leave 32 MiB of descriptors behind, and a few survivors in each pageblock would keep theirs whole.
+  private func descriptorPagesToDrop(_ block: PageblockRef) -> UInt {
+    var bits: UInt = 0
+    for place in 0..<(blockPages &>> 6)
+    where block.it.used.count(place &<< 6, count: 64) == 0
+      && block.it.dirty.count(place &<< 6, count: 64) != 0
+    {
+      bits |= 1 &<< place
+    }
+    return bits
+  }
+
+  private func dropDescriptors(_ block: PageblockRef, _ pages: UInt) {
+    let section = SectionRef(block.it.section)
+    let start = section.it.memmap &+ UInt(block.it.index) &* blockPages &* Page.descriptorBytes
+    var left = pages
+    while left != 0 {
+      let first = UInt(truncatingIfNeeded: left.trailingZeroBitCount)
+      let count = UInt(truncatingIfNeeded: (~(left &>> first)).trailingZeroBitCount)
+      it.platform.attempt(.discard, start &+ first &<< Page.shift, count &<< Page.shift)
+      left &= ~(((1 &<< count) &- 1) &<< first)
+    }
   }
 
   /// In the child of a fork: pageblocks that a purge in another thread had isolated come back. Takes the zone's

@@ -2,8 +2,8 @@
 
 extension Ref where Pointee == Zone {
   /// Takes in a section whose memmap is committed: its pages become free, the memmap's stay reserved.
-  /// Takes the zone's lock.
-  package func attach(_ section: SectionRef) {
+  /// `isWithheld`: all of them stay out of management; whoever has them supplies them. Takes the zone's lock.
+  package func attach(_ section: SectionRef, isWithheld: Bool = false) {
     lock.acquire()
     defer { lock.release() }
     let blocks = UInt(section.it.blocks)
@@ -14,15 +14,26 @@ extension Ref where Pointee == Zone {
         section.block(index).it.used.insert(blockPages, count: PageMask.capacity &- blockPages)
       }
     }
-    for index in 0..<reserved {
+    for index in 0..<(isWithheld ? blocks : reserved) {
       let block = section.block(index)
+      // Those that are not committed yet, too.
+      block.it.section = section.address
+      block.it.index = UInt16(truncatingIfNeeded: index)
       block.it.used.insert(0, count: blockPages)
       block.it.usedPages = UInt16(truncatingIfNeeded: blockPages)
       settle(block)
     }
     it.presentPages = it.presentPages &+ blocks &* blockPages
-    it.managedPages = it.managedPages &+ (blocks &- reserved) &* blockPages
+    let pages = (blocks &- reserved) &* blockPages
+    if isWithheld {
+      it.withheldPages = it.withheldPages &+ pages
+    } else {
+      it.managedPages = it.managedPages &+ pages
+    }
+    section.it.zone = address
+    section.move(to: .goingOnline)
     insert(section)
+    section.move(to: .online)
   }
 
   /// Into the list by number. A new section goes to its end.
@@ -90,8 +101,13 @@ extension Ref where Pointee == Zone {
     var next = it.firstSection
     while next != 0 {
       let section = SectionRef(next)
-      if section.it.committedBlocks == section.it.memmapBlocks {
+      // What a balloon holds is neither free nor accessible.
+      if section.it.committedBlocks == section.it.memmapBlocks, section.it.state == .online,
+        section.it.freeBlocks == section.it.blocks &- section.it.memmapBlocks
+      {
         remove(section, after: previous)
+        section.move(to: .goingOffline)
+        section.move(to: .offline)
         return section
       }
       previous = next
@@ -100,7 +116,8 @@ extension Ref where Pointee == Zone {
     return nil
   }
 
-  private func remove(_ section: SectionRef, after previous: UInt) {
+  /// Under the lock.
+  package func remove(_ section: SectionRef, after previous: UInt) {
     if previous == 0 {
       it.firstSection = section.it.next
     } else {

@@ -39,18 +39,22 @@ package struct Zone: BitwiseCopyable {
 
   // Counters in pages.
   package var presentPages: UInt
-  /// Pages that the allocator has to give: present without the memmap.
+  /// Pages that the allocator has to give: present without the memmap and what is withheld.
   package var managedPages: UInt
+  /// Present pages that somebody else keeps from the allocator: balloons, and sub-blocks that are unplugged.
+  package var withheldPages: UInt
   package var usedPages: UInt
   /// Free pages that may be resident.
   package var dirtyPages: UInt
+  /// Free pages of caged pageblocks: out of circulation.
+  package var cagedPages: UInt
   /// Pages returned to the system since the start.
   package var returnedPages: UInt
   /// Calls that returned them.
   package var returnCalls: UInt
 
   package static var listsPerOrder: UInt { 4 }
-  package static var listsPerType: UInt { 40 }
+  package static var listsPerType: Int { 40 }
 }
 
 package typealias ZoneRef = Ref<Zone>
@@ -64,7 +68,9 @@ extension Ref where Pointee == Zone {
     it.platform = platform
   }
 
-  package var freePages: UInt { it.managedPages &- it.usedPages }
+  /// Free pages that can be allocated.
+  package var memmapPages: UInt { it.presentPages &- it.managedPages &- it.withheldPages }
+  package var freePages: UInt { it.managedPages &- it.usedPages &- it.cagedPages }
 
   /// Pages of a pageblock.
   @inline(__always) package var blockPages: UInt { it.geometry.pageblockPages }
@@ -77,13 +83,13 @@ extension Ref where Pointee == Zone {
 
   /// Puts `block` where its content belongs. Call it after every change; costs one scan of its mask.
   package func settle(_ block: PageblockRef) {
-    let isolated = block.has(Pageblock.isolated)
+    let isolated = block.has(Pageblock.isolated | Pageblock.caged)
     countFree(block, !isolated && block.it.usedPages == 0)
     var list: UInt8 = 0
     if !isolated, block.it.usedPages != 0, let order = block.it.used.largestFreeOrder {
       let free = blockPages &- UInt(block.it.usedPages)
       let fullness = ((free &- 1) &* Zone.listsPerOrder) &>> it.geometry.pageblockOrder
-      let type = block.has(Pageblock.movable) ? Zone.listsPerType : 0
+      let type: UInt = block.has(Pageblock.movable) ? UInt(Zone.listsPerType) : 0
       list = UInt8(truncatingIfNeeded: type &+ order &* Zone.listsPerOrder &+ fullness &+ 1)
     }
     if list != block.it.list {
@@ -128,7 +134,7 @@ extension Ref where Pointee == Zone {
       if head != 0 { Ref<Pageblock>(head).it.previous = block.address }
       unsafe it.heads[unchecked: place] = block.address
     }
-    it.occupied[place / 40] |= 1 &<< UInt64(truncatingIfNeeded: place % 40)
+    it.occupied[place / Zone.listsPerType] |= 1 &<< UInt64(truncatingIfNeeded: place % Zone.listsPerType)
   }
 
   private func unlink(_ block: PageblockRef) {
@@ -138,7 +144,10 @@ extension Ref where Pointee == Zone {
       Ref<Pageblock>(block.it.previous).it.next = block.it.next
     } else {
       unsafe it.heads[unchecked: place] = block.it.next
-      if block.it.next == 0 { it.occupied[place / 40] &= ~(1 &<< UInt64(truncatingIfNeeded: place % 40)) }
+      if block.it.next == 0 {
+        it.occupied[place / Zone.listsPerType] &=
+          ~(1 &<< UInt64(truncatingIfNeeded: place % Zone.listsPerType))
+      }
     }
     block.it.list = 0
   }

@@ -56,6 +56,7 @@ struct HeapModel {
     default: address = user.malloc(bytes)
     }
     try check(address != 0, note("\(bytes) bytes"))
+    try check(!user.heap.it.arena.isOutOfCirculation(address), note("\(bytes) bytes in a cage"))
     try check(address.isAligned(to: alignment), note("\(bytes) bytes at \(alignment)"))
     let block = Block(address: address, bytes: bytes, cookie: UInt8(truncatingIfNeeded: random.next()))
     block.fill()

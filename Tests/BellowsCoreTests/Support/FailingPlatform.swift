@@ -16,6 +16,8 @@ enum FailureRule: Sendable, CustomStringConvertible {
   case from(UInt)
   /// Calls of a kind for so many bytes.
   case sized(SystemCall, ClosedRange<UInt>)
+  /// Calls of a kind that start in a range of addresses.
+  case within(SystemCall, Range<UInt>)
 
   var description: String {
     switch self {
@@ -24,16 +26,18 @@ enum FailureRule: Sendable, CustomStringConvertible {
     case .nthOf(let kind, let n): "call \(n) of kind \(kind) fails"
     case .from(let n): "calls from \(n) on fail"
     case .sized(let kind, let bytes): "calls of kind \(kind) for \(bytes) bytes fail"
+    case .within(let kind, let range): "calls of kind \(kind) in \(range) fail"
     }
   }
 
-  func applies(to kind: SystemCall, call: UInt, callOfKind: UInt, length: UInt) -> Bool {
+  func applies(to kind: SystemCall, call: UInt, callOfKind: UInt, start: UInt, length: UInt) -> Bool {
     switch self {
     case .none: false
     case .nth(let n): call == n
     case .nthOf(let chosen, let n): kind == chosen && callOfKind == n
     case .from(let n): call >= n
     case .sized(let chosen, let bytes): kind == chosen && bytes.contains(length)
+    case .within(let chosen, let range): kind == chosen && range.contains(start)
     }
   }
 }
@@ -79,7 +83,7 @@ final class FailingPlatform: @unchecked Sendable {
     calls += 1
     callsOfKind[Int(kind.rawValue)] += 1
     let ofKind = callsOfKind[Int(kind.rawValue)]
-    if rule.applies(to: kind, call: calls, callOfKind: ofKind, length: b) {
+    if rule.applies(to: kind, call: calls, callOfKind: ofKind, start: a, length: b) {
       failures += 1
       if kind == .release || kind == .reset { failedUndos += 1 }
       return -Int(ENOMEM)

@@ -57,15 +57,15 @@ struct HeapUser: Sendable {
     switch outcome {
     case .done: return
     case .miss: freeMiss(block)
-    case .countedDown(let shard): heap.countedDown(shard, own!)
+    case .full(_, let shard): freeFull(block, shard)
     case .other(let word):
       switch HitPath.free(hot, block, word: word) {
       case .done: return
-      case .countedDown(let shard): heap.countedDown(shard, own!)
+      case .full(_, let shard): freeFull(block, shard)
       default:
         let run = GranuleWord(word)
         if run.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
-          heap.putSlot(block, heap.granule(of: block), pages: run.runPages, own!)
+          !heap.hasCages, heap.putSlot(block, heap.granule(of: block), pages: run.runPages, own!)
         {
           return
         }
@@ -74,7 +74,17 @@ struct HeapUser: Sendable {
     }
   }
 
+  private func freeFull(_ block: UInt, _ shard: ShardRef) {
+    switch HitPath.freeFull(hot, block, shard) {
+    case .done: return
+    case .miss: freeMiss(block)
+    case .countedDown: heap.countedDown(shard, own!)
+    case .overflow: heap.freeOverflow(block, shard, own!)
+    }
+  }
+
   private func freeMiss(_ block: UInt) {
+    if let own { heap.acknowledgeIfDue(own) }
     if !heap.free(block, own) { heap.refuse(block, "free") }
   }
 }

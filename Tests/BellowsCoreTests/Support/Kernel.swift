@@ -45,6 +45,20 @@ enum Kernel {
     return sum
   }
 
+  /// Bytes of transparent huge pages in the mappings that overlap a range.
+  static func hugeBytes(_ start: UInt, _ bytes: UInt) throws -> UInt {
+    var sum: UInt = 0
+    _ = try ranges("/proc/self/smaps", start, bytes) { line in
+      if line.hasPrefix("AnonHugePages:") { sum += UInt(line.split(separator: " ")[1])! * 1024 }
+    }
+    return sum
+  }
+
+  /// Whether the system makes huge pages where a program advises it.
+  static func isHugeByAdvice() throws -> Bool {
+    !(try contents("/sys/kernel/mm/transparent_hugepage/enabled")).contains("[never]")
+  }
+
   private static func ranges(
     _ path: String, _ start: UInt, _ bytes: UInt, _ body: (Substring) -> Void
   ) throws -> [Range<UInt>] {

@@ -30,7 +30,28 @@ import Testing
     #expect(MemoryLayout<Heap>.offset(of: \.ticks) == Int(Heap.ticksOffset))
     #expect(MemoryLayout<Heap>.offset(of: \.lastTick) == Int(Heap.lastTickOffset))
     #expect(MemoryLayout<Heap>.offset(of: \.holePages) == Int(Heap.holePagesOffset))
+    #expect(MemoryLayout<Limit>.offset(of: \.hardPages) == 8)
+    #expect(MemoryLayout<Limit>.offset(of: \.pendingPages) == 16)
+    #expect(MemoryLayout<Limit>.offset(of: \.news) == 24)
+    #expect(MemoryLayout<Limit>.offset(of: \.told) == 32)
+    #expect(MemoryLayout<Limit>.offset(of: \.lastRelief) == 40)
+    #expect(MemoryLayout<Limit>.offset(of: \.refusals) == 48)
+    #expect(MemoryLayout<Heap>.offset(of: \.cages) == Int(Heap.cagesOffset))
+    #expect(MemoryLayout<Heap>.offset(of: \.epoch) == Int(Heap.epochOffset))
+    #expect(MemoryLayout<Arena>.offset(of: \.transition) == Int(Arena.transitionOffset))
+    #expect(MemoryLayout<Arena>.offset(of: \.heaps) == Int(Arena.heapsOffset))
+    #expect(MemoryLayout<Arena>.offset(of: \.relocatables) == Int(Arena.relocatablesOffset))
+    #expect(MemoryLayout<Relocatables>.offset(of: \.entries) == 16)
+    #expect(MemoryLayout<RelocatableBlock>.offset(of: \.word) == 0)
+    #expect(MemoryLayout<Section>.offset(of: \.state) == Int(Section.stateOffset))
+    #expect(MemoryLayout<Section>.offset(of: \.returnsFreed) == Int(Section.returnsFreedOffset))
     #expect(MemoryLayout<Arena>.offset(of: \.growthWord) == 0)
+    #expect(MemoryLayout<Arena>.offset(of: \.balloons) == Int(Arena.balloonsOffset))
+    #expect(MemoryLayout<Arena>.offset(of: \.subBlocks) == Int(Arena.subBlocksOffset))
+    #expect(MemoryLayout<PageDescriptor>.offset(of: \.references) == Int(PageDescriptor.referencesOffset))
+    #expect(MemoryLayout<DeviceRegion>.offset(of: \.uses) == 0)
+    #expect(MemoryLayout<Balloon>.offset(of: \.lockWord) == 0)
+    #expect(MemoryLayout<SubBlocks>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<Zone>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<HugeTable>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<AbandonedList>.offset(of: \.lockWord) == 0)
@@ -40,7 +61,8 @@ import Testing
   @Test func recordsFitTheirPlaces() {
     #expect(UInt(MemoryLayout<Heap>.size) <= Heap.hugeOffset)
     #expect(Heap.hugeOffset + UInt(MemoryLayout<HugeTable>.size) <= Heap.sharedPagesOffset)
-    #expect(Heap.slotsOffset + (RunBin.count - RunBin.ownCount) * 8 <= Heap.listsOffset)
+    #expect(Heap.slotsOffset + (RunBin.count - RunBin.ownCount) * 8 <= Heap.limitOffset)
+    #expect(Heap.limitOffset + UInt(MemoryLayout<Limit>.size) <= Heap.listsOffset)
     #expect(UInt(MemoryLayout<AbandonedList>.size) <= AbandonedList.stride)
     #expect(UInt(MemoryLayout<Section>.size) <= Section.headerBytes)
     #expect(UInt(MemoryLayout<Pageblock>.size) <= Section.blockBytes)
@@ -57,7 +79,11 @@ import Testing
       (.discard, Int(BELLOWS_DISCARD)), (.reset, Int(BELLOWS_RESET)), (.release, Int(BELLOWS_RELEASE)),
       (.noHuge, Int(BELLOWS_NO_HUGE)), (.huge, Int(BELLOWS_HUGE)), (.noDump, Int(BELLOWS_NO_DUMP)),
       (.dump, Int(BELLOWS_DUMP)), (.movePages, Int(BELLOWS_MOVE_PAGES)), (.remap, Int(BELLOWS_REMAP)),
-      (.resident, Int(BELLOWS_RESIDENT)),
+      (.resident, Int(BELLOWS_RESIDENT)), (.bind, Int(BELLOWS_BIND)), (.place, Int(BELLOWS_PLACE)),
+      (.populate, Int(BELLOWS_POPULATE)),
+      (.guardInstall, Int(BELLOWS_GUARD)), (.guardRemove, Int(BELLOWS_UNGUARD)),
+      (.mapHuge, Int(BELLOWS_MAP_HUGE)), (.mapFile, Int(BELLOWS_MAP_FILE)),
+      (.fileBytes, Int(BELLOWS_FILE_BYTES)),
     ]
     for (call, number) in names { #expect(Int(call.rawValue) == number, "\(call)") }
     #expect(SystemCall(rawValue: UInt32(names.count)) == nil, "a call that this test does not know")

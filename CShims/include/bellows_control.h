@@ -1,0 +1,90 @@
+// The page that a process which takes commands shares with whoever may open it: one request at a time, one answer.
+//
+// It is a memfd that one thread of the process alone has open (its table of descriptors is its own), sealed in its size and readable for its user only.
+// The tool opens it through /proc/PID/task/TID/fd, where the kernel checks who asks; no port and no file name exist.
+//
+//        tool: request written            thread: takes it            thread: answer written
+//   IDLE ─────────────────────► REQUESTED ────────────────► TAKEN ──────────────────────────► DONE ─► IDLE
+//     ▲      tool gave up, or      │                                                            tool has read it
+//     └──── the thread: too late ──┘
+//
+// `state` holds the request's number above its two bits of phase, so that an answer is never taken for another
+// request's. Tools exclude each other by a lock on the file, which the kernel opens when its holder ends. Both sides
+// take nothing that the other one wrote for granted.
+#ifndef BELLOWS_CONTROL_H
+#define BELLOWS_CONTROL_H
+
+#include <stdint.h>
+
+#include "bellows.h"
+
+#define BELLOWS_CONTROL_NAME "bellows-control"
+#define BELLOWS_CONTROL_MAGIC 0x006c7274436c6c42
+
+enum { BELLOWS_CONTROL_LAYOUT = 1, BELLOWS_CONTROL_BYTES = 8192 };
+
+enum { BELLOWS_IDLE, BELLOWS_REQUESTED, BELLOWS_TAKEN, BELLOWS_DONE };
+
+enum {
+  BELLOWS_ASK_TRIM = 1,  // (bytes to keep)                    -> bytes returned, free and resident bytes left
+  BELLOWS_ASK_LIMIT,     // (soft, hard; ~0: leave it as it is) -> soft, hard, held
+  BELLOWS_ASK_OFFLINE,   // (bytes, or an address in a section, flags, milliseconds) -> report
+  BELLOWS_ASK_ONLINE,    // (bytes, or an address in a section)
+};
+
+struct bellows_control {
+  uint64_t magic;
+  uint32_t layout;
+  uint32_t process;
+  char version[16];
+  uint32_t state;     // a futex: number << 2 | phase
+  int cancelled;      // not 0: nobody waits for the request any more
+  // Whether a system call filter was in force when the thread began.
+  uint32_t is_filtered;
+  uint32_t padding;
+
+  // The tool's.
+  uint32_t command;
+  uint32_t reserved;
+  uint64_t deadline;  // CLOCK_MONOTONIC in milliseconds: later than this the request is dropped
+  uint64_t arguments[8];
+
+  // The process'.
+  int32_t error;      // an errno, or 0
+  uint32_t unused;
+  uint64_t results[8];
+  struct bellows_offline_report report;
+};
+
+_Static_assert(sizeof(struct bellows_control) <= BELLOWS_CONTROL_BYTES, "fits the shared pages");
+
+static inline uintptr_t bellows_control_state(uintptr_t page) {
+  return (uintptr_t) & ((struct bellows_control *)page)->state;
+}
+static inline uintptr_t bellows_control_cancelled(uintptr_t page) {
+  return (uintptr_t) & ((struct bellows_control *)page)->cancelled;
+}
+static inline uint64_t bellows_control_argument(uintptr_t page, int index) {
+  return __atomic_load_n(&((struct bellows_control *)page)->arguments[index & 7], __ATOMIC_RELAXED);
+}
+static inline void bellows_control_set_argument(uintptr_t page, int index, uint64_t value) {
+  __atomic_store_n(&((struct bellows_control *)page)->arguments[index & 7], value, __ATOMIC_RELAXED);
+}
+static inline uint64_t bellows_control_result(uintptr_t page, int index) {
+  return __atomic_load_n(&((struct bellows_control *)page)->results[index & 7], __ATOMIC_RELAXED);
+}
+static inline void bellows_control_set_result(uintptr_t page, int index, uint64_t value) {
+  __atomic_store_n(&((struct bellows_control *)page)->results[index & 7], value, __ATOMIC_RELAXED);
+}
+static inline uintptr_t bellows_control_report(uintptr_t page) {
+  return (uintptr_t) & ((struct bellows_control *)page)->report;
+}
+// The report has tables, which Swift takes for tuples.
+static inline uint32_t bellows_control_pieces(uintptr_t page, int order) {
+  return ((struct bellows_control *)page)->report.pieces[order % 19];
+}
+static inline struct bellows_blocker bellows_control_blocker(uintptr_t page, int index) {
+  return ((struct bellows_control *)page)->report.blockers[index % 48];
+}
+
+#endif

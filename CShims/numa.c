@@ -1,0 +1,120 @@
+// NUMA by system calls; see bellows_numa.h.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "bellows_numa.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+  MOVE_OWN_PAGES = 1 << 1,
+  AT_ADDRESS = 1 << 1,
+  ALLOWED = 1 << 2,
+  // Kernels are built for up to 1024 nodes and refuse to write into fewer bits than that.
+  KERNEL_NODES = 1024,
+  KERNEL_PROCESSORS = 8192,
+};
+
+static intptr_t result_or_error(long result) { return result < 0 ? -errno : result; }
+
+intptr_t bellows_move_pages(int process, size_t count, const uintptr_t *addresses, const int *nodes, int *results) {
+  int saved = errno;
+  intptr_t left =
+      result_or_error(syscall(SYS_move_pages, process, count, addresses, nodes, results, nodes ? MOVE_OWN_PAGES : 0));
+  errno = saved;
+  return left;
+}
+
+intptr_t bellows_thread_policy_set(unsigned policy, uint64_t nodes) {
+  int saved = errno;
+  intptr_t result = result_or_error(syscall(SYS_set_mempolicy, policy, &nodes, 65ul));
+  errno = saved;
+  return result;
+}
+
+static intptr_t get_policy(unsigned *policy, uint64_t *nodes, uintptr_t address, unsigned flags) {
+  int saved = errno, mode = 0;
+  uint64_t mask[KERNEL_NODES / 64] = {0};
+  intptr_t result = result_or_error(
+      syscall(SYS_get_mempolicy, flags & ALLOWED ? NULL : &mode, mask, (unsigned long)KERNEL_NODES, address, flags));
+  errno = saved;
+  *nodes = mask[0];
+  if (policy) *policy = (unsigned)mode;
+  return result;
+}
+
+intptr_t bellows_thread_policy(unsigned *policy, uint64_t *nodes) { return get_policy(policy, nodes, 0, 0); }
+intptr_t bellows_policy_at(uintptr_t address, unsigned *policy, uint64_t *nodes) {
+  return get_policy(policy, nodes, address, AT_ADDRESS);
+}
+intptr_t bellows_allowed_nodes(uint64_t *nodes) { return get_policy(NULL, nodes, 0, ALLOWED); }
+
+intptr_t bellows_current_node(void) {
+  unsigned processor, node;
+  return getcpu(&processor, &node) ? -errno : (intptr_t)node;
+}
+
+intptr_t bellows_pin_thread(const uint32_t *processors, size_t count) {
+  unsigned char set[KERNEL_PROCESSORS / 8] = {0};
+  for (size_t i = 0; i < count; i++) {
+    if (processors[i] >= KERNEL_PROCESSORS) return -EINVAL;
+    set[processors[i] / 8] |= (unsigned char)(1 << processors[i] % 8);
+  }
+  int saved = errno;
+  intptr_t result = sched_setaffinity(0, sizeof set, (const cpu_set_t *)(const void *)set) ? -errno : 0;
+  errno = saved;
+  return result;
+}
+
+intptr_t bellows_thread_processors(uint32_t *processors, size_t room) {
+  unsigned char set[KERNEL_PROCESSORS / 8] = {0};
+  int saved = errno;
+  long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+  intptr_t error = -errno;
+  errno = saved;
+  if (bytes < 0) return error;
+  size_t count = 0;
+  for (uint32_t at = 0; at < (uint32_t)bytes * 8; at++) {
+    if (!(set[at / 8] & 1 << at % 8)) continue;
+    if (count < room) processors[count] = at;
+    count++;
+  }
+  return (intptr_t)count;
+}
+
+intptr_t bellows_node_bytes(unsigned node, const char *name) {
+  // "/sys/devices/system/node/node12/meminfo" without printf: this runs where nothing may allocate.
+  char path[64] = "/sys/devices/system/node/node", digits[12], text[4096];
+  size_t end = strlen(path), count = 0;
+  do digits[count++] = (char)('0' + node % 10);
+  while ((node /= 10) > 0);
+  while (count > 0) path[end++] = digits[--count];
+  memcpy(path + end, "/meminfo", sizeof "/meminfo");
+
+  int saved = errno, file = open(path, O_RDONLY | O_CLOEXEC);
+  intptr_t error = -errno;
+  errno = saved;
+  if (file < 0) return error;
+  size_t length = 0;
+  ssize_t part;
+  while (length < sizeof text - 1 && (part = read(file, text + length, sizeof text - 1 - length)) > 0)
+    length += (size_t)part;
+  close(file);
+  errno = saved;
+  text[length] = 0;
+
+  size_t name_length = strlen(name);
+  for (const char *at = text; (at = strstr(at, name)); at += name_length) {
+    if (at == text || at[-1] != ' ' || at[name_length] != ':') continue;
+    intptr_t kilobytes = 0;
+    for (at += name_length + 1; *at == ' '; at++) {}
+    for (; *at >= '0' && *at <= '9'; at++) kilobytes = kilobytes * 10 + (*at - '0');
+    return kilobytes * 1024;
+  }
+  return -ENODATA;
+}

@@ -1,0 +1,210 @@
+// Taking sections offline and bringing them back: one request for an amount, else one for each section.
+
+import Bellows
+import CShims
+import Glibc
+import SystemPackage
+
+/// A change of sections.
+struct SectionChange {
+  let process: TargetProcess
+  let isOnline: Bool
+  let choice: SectionChoice
+  /// Seconds that the process tries, and that are waited for its answer beyond that.
+  let deadline: Double
+  let timeout: Double
+  let flags: UInt
+
+  /// How it ended, by exit status.
+  enum Status: Int32 {
+    case done = 0
+    case failed = 1
+    case partly = 3
+
+    var word: String {
+      switch self {
+      case .done: "done"
+      case .failed: "failed"
+      case .partly: "partly"
+      }
+    }
+  }
+
+  /// What became of it.
+  struct Outcome {
+    let isOnline: Bool
+    let status: Status
+    /// Bytes of sections that changed as wanted, and that were asked for.
+    let changed: Int
+    let wanted: Int
+    let report: OfflineFigures
+    let online: Int
+    let offline: Int
+    let residentBefore: Int?
+    let residentAfter: Int?
+    /// Why not all of it, where that is not blockers.
+    let reason: String?
+  }
+
+  private func resident() -> Int? {
+    ResidentMemory(reading: SystemFiles(), process: "\(process.id)")?.residentBytes
+  }
+
+  /// Does it.
+  func perform(verbose: Bool) throws(TargetError) -> Outcome {
+    let channel = try ControlChannel.open(process)
+    let reader = try HeapReader(process)
+    let before = try reader.snapshot([])
+    let residentBefore = resident()
+    var report = OfflineFigures()
+    var errors: [Int32] = []
+    var wanted = 0
+    let progress = Progress(isOnline ? "bringing online" : "taking offline")
+    let end = ContinuousClock.now + .milliseconds(Int(deadline * 1000))
+    func ask(_ amount: UInt, _ address: UInt) throws(TargetError) {
+      let time = max(0, (end - ContinuousClock.now) / .seconds(1))
+      let answer = try channel.ask(
+        isOnline ? .online : .offline, [amount, address, flags, UInt(time * 1000)], seconds: time + timeout
+      ) { progress.tick() }
+      report = report + answer.report
+      errors.append(answer.error)
+      if verbose {
+        let place = address == 0 ? "\(Bytes.text(Int(amount)))" : "0x" + String(address, radix: 16)
+        let what = answer.error == 0 ? "done" : "\(Errno(rawValue: answer.error))"
+        StandardError.write("\(place): \(what)\n")
+      }
+    }
+    if case .bytes(let bytes) = choice.amount, choice.isOpen {
+      let unit = before.sectionBytes
+      wanted = (bytes + unit - 1) / unit * unit
+      try ask(UInt(bytes), 0)
+    } else {
+      do throws(SectionChoice.Problem) {
+        let sections = try choice.sections(of: before, online: isOnline)
+        if case .bytes(let bytes) = choice.amount {
+          wanted = (bytes + before.sectionBytes - 1) / before.sectionBytes * before.sectionBytes
+        } else {
+          wanted = sections.reduce(0) { $0 + $1.bytes }
+        }
+        for section in sections {
+          // As it shall be: nothing to do.
+          let isThere =
+            isOnline ? section.state == "online" && section.cagedBytes == 0 : section.state == "offline"
+          if isThere { continue }
+          do throws(TargetError) { try ask(0, section.base) } catch {
+            throw SectionChoice.Problem.stopped(error)
+          }
+        }
+      } catch {
+        if case .stopped(let error) = error { throw error }
+        throw .failed(process.id, what: error.message)
+      }
+    }
+    progress.end()
+    let after = try reader.snapshot([])
+    return outcome(before, after, report, errors, wanted, residentBefore)
+  }
+
+  private func outcome(
+    _ before: HeapSnapshot, _ after: HeapSnapshot, _ report: OfflineFigures, _ errors: [Int32], _ wanted: Int,
+    _ residentBefore: Int?
+  ) -> Outcome {
+    func total(_ snapshot: HeapSnapshot, _ state: String) -> Int {
+      snapshot.sections.filter { $0.state == state }.reduce(0) { $0 + $1.bytes }
+    }
+    let failures = errors.filter { $0 != 0 }
+    let changed: Int
+    if isOnline {
+      changed =
+        failures.isEmpty ? wanted : min(wanted, max(0, total(after, "online") - total(before, "online")))
+    } else {
+      changed = failures.isEmpty ? wanted : min(wanted, report.taken)
+    }
+    let status: Status = failures.isEmpty ? .done : changed > 0 ? .partly : .failed
+    let reason: String? = failures.first.flatMap { code in
+      switch Errno(rawValue: code) {
+      case .resourceBusy where report.blockers.isEmpty && !isOnline: "nothing there can go"
+      case .resourceBusy: isOnline ? "another thread is at it" : nil
+      case .noMemory where isOnline: "no more is offline"
+      case .invalidArgument: isOnline ? "nothing of it is out of circulation" : "no section is there"
+      default: "\(Errno(rawValue: code))"
+      }
+    }
+    return Outcome(
+      isOnline: isOnline, status: status, changed: changed, wanted: wanted, report: report,
+      online: total(after, "online"), offline: total(after, "offline"), residentBefore: residentBefore,
+      residentAfter: resident(), reason: reason)
+  }
+}
+
+extension SectionChoice.Problem {
+  fileprivate var message: String {
+    switch self {
+    case .misaligned(let bytes):
+      "has sections of \(Bytes.text(bytes)): a range begins and ends at a multiple of that"
+    case .noSuchBlock(let number): "has no memory block \(number); `bellows ls` lists them"
+    case .nothingThere: "has nothing there that could change; `bellows ls -a` lists what it has"
+    case .stopped(let error): error.message
+    }
+  }
+}
+
+extension SectionChange.Outcome {
+  /// What people read: the result, figures of the kernel, what is in the way.
+  func lines(_ process: TargetProcess) -> [String] {
+    let verb = isOnline ? "online" : "offline"
+    var line = "\(process.name) (\(process.id)): "
+    switch status {
+    case .done: line += "\(Bytes.text(changed)) \(verb)"
+    case .partly: line += "only \(Bytes.text(changed)) of \(Bytes.text(wanted)) \(verb)"
+    case .failed: line += "nothing went \(verb)"
+    }
+    if let reason { line += ": \(reason)" }
+    if !isOnline { line += "; \(Bytes.text(report.returned)) returned" }
+    if let residentBefore, let residentAfter {
+      line += "; RSS was \(Bytes.text(residentBefore)), is \(Bytes.text(residentAfter))"
+    }
+    if status == .done || report.blockers.isEmpty { return [line] }
+    return [line, "In the way:"] + report.blockers.map { "  \($0.text)" }
+  }
+
+  /// What programs read.
+  func object(_ process: TargetProcess) -> some Encodable {
+    ChangeObject(
+      process: process.id, name: process.name, command: isOnline ? "online" : "offline", status: status.word,
+      changed: changed, wanted: wanted, returned: report.returned, sections: report.sections,
+      partial: report.partial, pageblocks: report.pageblocks, passes: report.passes, pieces: report.pieces,
+      blockers: report.blockers, online: online, offline: offline, residentBefore: residentBefore,
+      residentAfter: residentAfter, reason: reason)
+  }
+}
+
+private struct ChangeObject: Encodable {
+  var schema = 1
+  let process: Int32
+  let name: String
+  let command: String
+  let status: String
+  let changed: Int
+  let wanted: Int
+  let returned: Int
+  let sections: Int
+  let partial: Int
+  let pageblocks: Int
+  let passes: Int
+  let pieces: [Int]
+  let blockers: [OfflineBlocker]
+  let online: Int
+  let offline: Int
+  let residentBefore: Int?
+  let residentAfter: Int?
+  let reason: String?
+
+  enum CodingKeys: String, CodingKey {
+    case schema, process, name, command, status, changed, wanted, returned, sections, partial, pageblocks,
+      passes
+    case pieces, blockers, online, offline, reason
+    case residentBefore = "rss_before"
+    case residentAfter = "rss_after"
+  }
+}

@@ -1,0 +1,34 @@
+/// The totals below a listing.
+struct ListingSummary {
+  let snapshot: HeapSnapshot
+
+  /// Name for people, key for programs, value.
+  var fields: [(String, String, Cell)] {
+    func total(_ state: String) -> Int {
+      snapshot.sections.filter { $0.state == state }.reduce(0) { $0 + $1.bytes }
+    }
+    let used = snapshot.sections.reduce(0) { $0 + $1.usedBytes }
+    let memmap = snapshot.sections.reduce(0) { $0 + $1.memmapBytes }
+    let resident = snapshot.sections.compactMap(\.residentBytes)
+    return [
+      ("Section size:", "section_size", .bytes(snapshot.sectionBytes)),
+      ("Total online:", "online", .bytes(total("online"))),
+      ("Total offline:", "offline", .bytes(total("offline"))),
+      ("Total used:", "used", .bytes(used)),
+      ("Total resident:", "resident", resident.isEmpty ? .none : .bytes(resident.reduce(0, +))),
+      ("Total memmap:", "memmap", .bytes(memmap)),
+      ("Huge blocks:", "huge", .bytes(snapshot.hugeBytes)),
+    ]
+  }
+
+  /// Aligned lines.
+  func lines(inBytes: Bool) -> [String] {
+    let rows = fields.filter { $0.2 != .none }.map { ($0.0, $0.2.text(inBytes: inBytes)) }
+    let width = rows.map(\.1.count).max() ?? 0
+    return rows.map { name, value in
+      name + String(repeating: " ", count: 16 - name.count + width - value.count) + value
+    }
+  }
+
+  var object: JSONObject { JSONObject(fields.map { ($0.1, $0.2) }) }
+}

@@ -1,0 +1,280 @@
+// Online, offline, registration and removal of sections that were added.
+
+import CShims
+
+extension Ref where Pointee == Arena {
+  // MARK: Registration
+
+  /// Makes sections visible to listings and daemons: EEXIST where one is. ENXIO, EBUSY, EDEADLK.
+  package func register(_ range: Range<UInt>) throws(Refusal) {
+    try setRegistered(range, true, else: .exists)
+  }
+
+  /// Takes them out of listings: EINVAL where one is not there. ENXIO, EBUSY, EDEADLK.
+  package func unregister(_ range: Range<UInt>) throws(Refusal) {
+    try setRegistered(range, false, else: .invalid)
+  }
+
+  private func setRegistered(_ range: Range<UInt>, _ value: Bool, else refusal: Refusal) throws(Refusal) {
+    guard !range.isEmpty else { throw .invalid }
+    growth.acquire()
+    defer { growth.release() }
+    for thread in 0..<16 where it.transitions[thread] == bellows_thread_id() { throw .deadlock }
+    for index in range {
+      guard let section = section(index: index), section.it.state != .absent, section.it.state != .device
+      else { throw .noDevice }
+      if section.it.token != 0 { throw .busy }
+      if section.it.memory.has(SectionMemory.registered) == value { throw refusal }
+    }
+    for index in range { known(index).it.memory.set(SectionMemory.registered, value) }
+  }
+
+  // MARK: Online
+
+  /// Brings sections online, all or none.
+  ///
+  /// EINVAL: one is online; ENXIO: one is absent; EBUSY: another transition has one; EDEADLK; ENOMEM: for a hook, the
+  /// descriptors or pages cannot be made accessible; or the errno of an observer.
+  package func online(_ range: Range<UInt>) throws(Refusal) {
+    try claimTransition()
+    defer { releaseTransition() }
+    try take(range, in: .offline, else: .invalid)
+    defer { giveBack(range) }
+    var asked = range.lowerBound
+    do throws(Refusal) {
+      while asked < range.upperBound {
+        try askOnline(known(asked))
+        asked = asked &+ 1
+      }
+    } catch {
+      while asked > range.lowerBound {
+        asked = asked &- 1
+        cancelOnline(known(asked))
+      }
+      throw error
+    }
+    // Nothing fails from here on.
+    for index in range { finishOnline(known(index)) }
+  }
+
+  /// What may be refused. Undoes itself.
+  private func askOnline(_ section: SectionRef) throws(Refusal) {
+    let committed = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
+    if committed < it.geometry.sectionBytes {
+      // Its body is a fresh mapping since it was offline.
+      try bind(
+        section.it.base &+ committed, it.geometry.sectionBytes &- committed, section.it.memory.node)
+    }
+    if section.it.memory.hook.function != nil {
+      // Each page is described as its owner's.
+      guard it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes),
+        it.zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
+      else { throw .noMemory }
+    }
+    let isFirst = countNode(section, 1) == 1
+    section.it.memory.set(SectionMemory.decidesNode, isFirst)
+    var answer = isFirst ? notify(.nodeAddingFirst, section) : 0
+    if answer == 0 { answer = notify(.goingOnline, section) }
+    if answer != 0 {
+      cancelOnline(section)
+      throw Refusal(answer)
+    }
+  }
+
+  /// Also where the node's event was refused and the other never sent: observers count on it.
+  private func cancelOnline(_ section: SectionRef) {
+    _ = notify(.cancelOnline, section)
+    if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeCancelAddingFirst, section) }
+    section.it.memory.set(SectionMemory.decidesNode, false)
+    _ = countNode(section, -1)
+  }
+
+  private func finishOnline(_ section: SectionRef) {
+    if let hook = section.it.memory.hook.function {
+      let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
+      let end = section.it.base &+ it.geometry.sectionBytes
+      it.zone.attach(section, isWithheld: true)
+      it.zone.markOffline(section, address: start, pages: (end &- start) &>> Page.shift)
+      var place = start
+      while place < end {
+        // The largest aligned run; a section's start is aligned to all of it.
+        let offset = place &- section.it.base
+        let bytes = offset == 0 ? it.geometry.sectionBytes : offset & (0 &- offset)
+        let pages = bytes &>> Page.shift
+        if hook(section.it.memory.hook.context, address, place, pages) == 0 {
+          it.zone.supply(section, address: place, pages: pages, isAbsent: true)
+        }
+        place = place &+ bytes
+      }
+    } else {
+      it.zone.attach(section)
+    }
+    section.it.memory.set(SectionMemory.spare, false)
+    section.it.memory.set(SectionMemory.counted)
+    if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeAddedFirst, section) }
+    section.it.memory.set(SectionMemory.decidesNode, false)
+    _ = notify(.online, section)
+  }
+
+  /// Changes the number of online sections of a node; answers the new one. Takes the growth lock.
+  private func countNode(_ section: SectionRef, _ change: Int32) -> UInt32 {
+    let place = Int(section.it.memory.node) &+ 1
+    growth.acquire()
+    defer { growth.release() }
+    it.nodeSections[place] = UInt32(bitPattern: Int32(bitPattern: it.nodeSections[place]) &+ change)
+    return it.nodeSections[place]
+  }
+
+  /// Gives withheld pages, in one section, to the page allocator: what the owner of an online hook does with pages that
+  /// it kept. `isAbsent`: none of them is resident. EINVAL where one of them is not withheld.
+  package func supply(address place: UInt, pages: UInt, isAbsent: Bool) throws(Refusal) {
+    guard pages > 0, let section = section(at: place), section.it.zone != 0,
+      place &- section.it.base &+ pages &<< Page.shift <= it.geometry.sectionBytes
+    else { throw .invalid }
+    for page in 0..<pages where !isWithheld(place &+ page &<< Page.shift) { throw .invalid }
+    it.zone.supply(section, address: place, pages: pages, isAbsent: isAbsent)
+  }
+
+  /// Replaces the hook of sections that are offline. EBUSY where one is not; ENXIO, EDEADLK.
+  package func setHook(_ range: Range<UInt>, _ hook: OnlineHook) throws(Refusal) {
+    try claimTransition()
+    defer { releaseTransition() }
+    try take(range, in: .offline, else: .busy)
+    for index in range { known(index).it.memory.hook = hook }
+    giveBack(range)
+  }
+
+  // MARK: Offline
+
+  /// Takes sections offline by `request`. EINVAL: one is offline already; ENXIO; EBUSY: pages are in use, or another
+  /// transition has one; EDEADLK; EINTR; or the errno of an observer.
+  package func offline(
+    _ range: Range<UInt>, _ request: OfflineRequest, _ report: inout OfflineReport,
+    sleep: @escaping @convention(c) (UInt64) -> Void
+  ) throws(Refusal) {
+    try claimTransition()
+    defer { releaseTransition() }
+    try take(range, in: .online, else: .invalid)
+    defer { giveBack(range) }
+    for index in range {
+      known(index).it.chain = index &+ 1 < range.upperBound ? known(index &+ 1).address : 0
+    }
+    let answer = takeOffline(
+      known(range.lowerBound), request, &report, ArenaClient(arena: self, sleep: sleep))
+    guard answer == 0 else { throw Refusal(answer) }
+  }
+
+  // MARK: Remove
+
+  /// Removes sections that are offline: their addresses become inaccessible, their memmaps go back to where they came
+  /// from, their places are free.
+  ///
+  /// EBUSY: one is not offline, or another transition has one; EINVAL: several in one call and one of them hosts itself
+  /// (what was added with its own memmap goes singly); ENXIO; EDEADLK; ENOMEM: the system refuses a mapping. All or
+  /// none but for the last.
+  package func remove(_ range: Range<UInt>) throws(Refusal) {
+    try claimTransition()
+    defer { releaseTransition() }
+    try take(range, in: .offline, else: .busy)
+    if range.count > 1 {
+      for index in range where known(index).it.memory.has(SectionMemory.selfHosted) {
+        giveBack(range)
+        throw .invalid
+      }
+    }
+    for index in range {
+      guard removeOne(known(index)) else {
+        giveBack(index..<range.upperBound)
+        throw .noMemory
+      }
+    }
+  }
+
+  private func removeOne(_ section: SectionRef) -> Bool {
+    tearDown(section)
+    growth.acquire()
+    it.table.set(section.it.base, memmap: 0)
+    growth.release()
+    guard close(section) else {
+      growth.acquire()
+      it.table.set(section.it.base, memmap: section.it.memmap)
+      growth.release()
+      return false
+    }
+    releaseMemmap(section)
+    growth.acquire()
+    it.sections &-= 1
+    forget(section)
+    growth.release()
+    return true
+  }
+
+  /// Gives back what lies outside of the reservation: for the end of the arena.
+  package func releaseMemmaps() {
+    dropSpareMemmaps(.max)
+    var root: UInt = 0
+    while root < places {
+      if bellows_load(it.directory &+ (root / Arena.leafEntries) &* 8) != 0 {
+        for index in root..<min(root &+ Arena.leafEntries, places) {
+          guard let section = section(index: index),
+            section.it.state == .offline || section.it.state == .online,
+            section.it.memory.placement == .outside || section.it.memory.placement == .reserve,
+            !section.it.memory.has(SectionMemory.selfHosted), section.it.memmap != 0
+          else { continue }
+          it.platform.attempt(.release, section.it.memmap, it.geometry.memmapBytes)
+        }
+      }
+      root = root &+ Arena.leafEntries
+    }
+  }
+
+  // MARK: The engine's view
+
+  fileprivate func announce(_ event: OfflineEvent, _ section: SectionRef) -> Int32 {
+    switch event {
+    case .goingOffline:
+      // What the arena added by need was never counted.
+      let isLast = section.it.memory.has(SectionMemory.counted) && countNode(section, -1) == 0
+      section.it.memory.set(SectionMemory.decidesNode, isLast)
+      let answer = isLast ? notify(.nodeRemovingLast, section) : 0
+      return answer != 0 ? answer : notify(.goingOffline, section)
+    case .cancelOffline:
+      _ = notify(.cancelOffline, section)
+      if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeCancelRemovingLast, section) }
+      section.it.memory.set(SectionMemory.decidesNode, false)
+      if section.it.memory.has(SectionMemory.counted) { _ = countNode(section, 1) }
+    case .offline:
+      section.it.memory.set(SectionMemory.counted, false)
+      if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeRemovedLast, section) }
+      section.it.memory.set(SectionMemory.decidesNode, false)
+      _ = notify(.offline, section)
+    case .online:
+      section.it.memory.set(SectionMemory.counted)
+      _ = countNode(section, 1)
+      _ = notify(.online, section)
+    }
+    return 0
+  }
+}
+
+/// An arena's own pages: nothing to drain, and what is in use is pages.
+private struct ArenaClient: OfflineClient {
+  let arena: ArenaRef
+  let sleep: @convention(c) (UInt64) -> Void
+
+  func announce(_ event: OfflineEvent, _ section: SectionRef, _ report: inout OfflineReport) -> Int32 {
+    let answer = arena.announce(event, section)
+    if answer != 0 { report.add(.vetoed, UInt(answer), count: 1, bytes: 0) }
+    return answer
+  }
+  func began(_ section: SectionRef) {}
+  func drain() {}
+  func drain(_ section: SectionRef) {}
+  func explain(_ section: SectionRef, _ report: inout OfflineReport) {
+    let used = arena.it.zone.census(section).used
+    if used != 0 { report.add(.pages, 0, count: used, bytes: used &<< Page.shift) }
+  }
+  func returns(_ section: SectionRef) {}
+  func ended(_ section: SectionRef, isOffline: Bool) {}
+  func wait(milliseconds: UInt64) { sleep(milliseconds) }
+}

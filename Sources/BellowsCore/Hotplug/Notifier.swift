@@ -1,0 +1,107 @@
+// Who is told of an arena's transitions, and may object.
+//
+// Events of memory and events of nodes are apart, so that most observers need not care about nodes. Observers are
+// asked in falling priority, of equals the one that came first. An objection counts for the events that ask
+// (`isQuestion`) alone: it ends the chain. What calls a transition off reaches every observer, also those who were
+// never asked, so an observer remembers by itself whether it was. (Linux: include/linux/memory.h, mm/memory_hotplug.c.)
+//
+// Observers run with no lock held: they may allocate. A transition inside of one is EDEADLK.
+
+import CShims
+
+package enum HotplugEvent: UInt32, BitwiseCopyable, Sendable {
+  case goingOnline, cancelOnline, online, goingOffline, cancelOffline, offline
+  case nodeAddingFirst, nodeCancelAddingFirst, nodeAddedFirst
+  case nodeRemovingLast, nodeCancelRemovingLast, nodeRemovedLast
+
+  package var isQuestion: Bool {
+    switch self {
+    case .goingOnline, .goingOffline, .nodeAddingFirst, .nodeRemovingLast: true
+    default: false
+    }
+  }
+}
+
+/// What an observer is handed the address of: the range without the memmap.
+package struct HotplugNotice: BitwiseCopyable, Sendable {
+  package var event: UInt32
+  /// -1: no node in particular.
+  package var node: Int32
+  package var start: UInt
+  package var bytes: UInt
+  /// The section's place in the arena.
+  package var section: UInt
+}
+
+/// An observer's record.
+@safe
+package struct Observer: BitwiseCopyable {
+  /// `(context, address of a HotplugNotice)`: 0 goes on; 1 goes on without those behind; -errno objects, -1 being both a
+  /// bare no and EPERM.
+  package typealias Function = @convention(c) (_ context: UInt, _ notice: UInt) -> Int32
+
+  package var next: UInt
+  package var priority: Int
+  package var function: Function?
+  package var context: UInt
+}
+
+package typealias ObserverRef = Ref<Observer>
+
+extension Ref where Pointee == Arena {
+  /// Enters an observer. ENOMEM. Takes the growth lock; O(observers).
+  package func observe(
+    priority: Int = 0, context: UInt, _ function: @escaping Observer.Function
+  ) throws(Refusal) -> ObserverRef {
+    growth.acquire()
+    defer { growth.release() }
+    var previous: UInt = 0
+    var next = it.observers
+    while next != 0, ObserverRef(next).it.priority >= priority {
+      let known = ObserverRef(next)
+      if known.it.function == nil, known.it.priority == priority {
+        known.it.context = context
+        known.it.function = function
+        return known
+      }
+      previous = next
+      next = known.it.next
+    }
+    guard let room = it.metadata.allocate(UInt(MemoryLayout<Observer>.size), platform: it.platform) else {
+      throw .noMemory
+    }
+    let made = ObserverRef(room)
+    made.it = Observer(next: next, priority: priority, function: function, context: context)
+    if previous == 0 { it.observers = room } else { bellows_store_release(previous, room) }
+    return made
+  }
+
+  /// Ends an observer. A call to it may still be under way in another thread.
+  package func endObserving(_ observer: ObserverRef) {
+    growth.acquire()
+    observer.it.function = nil
+    growth.release()
+  }
+
+  /// Tells the observers: 0, or the errno of one that objects.
+  package func notify(_ event: HotplugEvent, _ section: SectionRef) -> Int32 {
+    var next = it.observers
+    guard next != 0 else { return 0 }
+    let reserved = UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
+    var notice = HotplugNotice(
+      event: event.rawValue, node: section.it.memory.node, start: section.it.base &+ reserved,
+      bytes: UInt(section.it.blocks) &<< it.geometry.pageblockShift &- reserved, section: index(of: section))
+    return unsafe withUnsafeMutablePointer(to: &notice) { pointer in
+      let address = UInt(bitPattern: UnsafeRawPointer(pointer))
+      while next != 0 {
+        let observer = ObserverRef(next)
+        next = observer.it.next
+        guard let function = observer.it.function else { continue }
+        let answer = function(observer.it.context, address)
+        if event.isQuestion, answer < 0 { return 0 &- answer }
+        if event.isQuestion, answer > 0 { return 0 }
+      }
+      return 0
+    }
+  }
+}

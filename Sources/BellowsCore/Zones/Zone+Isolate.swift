@@ -1,0 +1,262 @@
+// Taking a section out of circulation, and bringing it back: the zone's part of going offline.
+//
+// The free pages of a caged pageblock are on no list, so nobody can allocate them: they are the cage's. "What you
+// own is not in use": when the cage owns every page behind the memmap, the section can go. Nothing marks a page as
+// taken but that its pageblock is caged and the page is free, so a page that is freed into a cage is taken by that.
+//
+//     online ──isolate──► going-offline ──take, return──► all free? ──detach──► offline
+//        ▲                     │   ▲ │                                             │
+//        └──────release────────┘   └─┘ freed pages                 attach          │
+//        └─────────────────────────────────────────────────────────────────────────┘
+//
+// One at a time does this to a section: whoever holds the transition's token (Offline.swift).
+
+import CShims
+
+/// What is in a section, in pages behind its memmap.
+package struct SectionCensus: BitwiseCopyable, Sendable {
+  /// Allocated.
+  package var used: UInt = 0
+  /// Free, and out of circulation.
+  package var caged: UInt = 0
+  /// Free, and perhaps resident.
+  package var dirty: UInt = 0
+  /// Pageblocks that a purge is at work in.
+  package var busyBlocks: UInt = 0
+  /// Caged pageblocks that are wholly free, and pageblocks in all.
+  package var wholeBlocks: UInt = 0
+  package var blocks: UInt = 0
+
+  package init() {}
+}
+
+/// How often a piece of each order was tried, and how often all of it was there to take.
+package struct Pieces: BitwiseCopyable, Sendable {
+  /// Orders 0 to 18: the largest section, 1 GiB, has 2^18 pages.
+  package static var orders: UInt { 19 }
+  package var tried: InlineArray<19, UInt32> = InlineArray(repeating: 0)
+  package var taken: InlineArray<19, UInt32> = InlineArray(repeating: 0)
+
+  package init() {}
+}
+
+extension Ref where Pointee == Zone {
+  private func forEachBlock(_ section: SectionRef, _ body: (PageblockRef) -> Void) {
+    for index in UInt(section.it.memmapBlocks)..<UInt(section.it.blocks) { body(section.block(index)) }
+  }
+
+  private func free(_ block: PageblockRef) -> UInt { blockPages &- UInt(block.it.usedPages) }
+
+  // MARK: Out of circulation
+
+  /// Takes an online section out of circulation: from now on nothing is allocated in it. False, and nothing
+  /// done, where it is not online in this zone. `returnsFreed`: what is freed from now on goes back to the system
+  /// at once. Takes the zone's lock; O(pageblocks).
+  package func isolate(_ section: SectionRef, returnsFreed: Bool) -> Bool {
+    lock.acquire()
+    defer { lock.release() }
+    guard section.it.state == .online, section.it.zone == address else { return false }
+    section.setReturnsFreed(returnsFreed)
+    section.move(to: .goingOffline)
+    for index in UInt(section.it.memmapBlocks)..<UInt(section.it.blocks) {
+      let block = section.block(index)
+      // Those that were never committed are free pageblocks too.
+      block.it.section = section.address
+      block.it.index = UInt16(truncatingIfNeeded: index)
+      if !block.has(Pageblock.caged) { cage(block) }
+    }
+    return true
+  }
+
+  private func cage(_ block: PageblockRef) {
+    block.set(Pageblock.caged)
+    it.cagedPages = it.cagedPages &+ free(block)
+    settle(block)
+  }
+
+  private func uncage(_ block: PageblockRef) {
+    block.clear(Pageblock.caged)
+    it.cagedPages = it.cagedPages &- free(block)
+    settle(block)
+  }
+
+  /// Brings a section back: what is free in it can be allocated again. Takes the zone's lock; O(pageblocks).
+  package func release(_ section: SectionRef) {
+    lock.acquire()
+    defer { lock.release() }
+    forEachBlock(section) { if $0.has(Pageblock.caged) { uncage($0) } }
+    if section.it.state == .goingOffline { section.move(to: .online) }
+  }
+
+  /// Brings back what is not wholly free and leaves the rest out of circulation; answers the pageblocks that stay
+  /// out. (Linux: virtio-mem keeps the sub-blocks that it got.) Takes the zone's lock; O(pageblocks).
+  package func keepWholeBlocks(_ section: SectionRef) -> UInt {
+    lock.acquire()
+    defer { lock.release() }
+    var kept: UInt = 0
+    forEachBlock(section) { block in
+      if block.it.usedPages != 0 || block.it.dirtyPages != 0 { uncage(block) } else { kept = kept &+ 1 }
+    }
+    section.move(to: .online)
+    return kept
+  }
+
+  // MARK: Looking
+
+  /// Whether the page that holds `address` is out of circulation. Takes the zone's lock.
+  package func isCaged(_ section: SectionRef, _ address: UInt) -> Bool {
+    lock.acquire()
+    defer { lock.release() }
+    let index = (address &- section.it.base) &>> it.geometry.pageblockShift
+    if section.it.state == .offline { return true }
+    guard index >= UInt(section.it.memmapBlocks), index < UInt(section.it.blocks) else { return false }
+    return section.block(index).has(Pageblock.caged)
+  }
+
+  /// Takes the zone's lock; O(pageblocks).
+  package func census(_ section: SectionRef) -> SectionCensus {
+    lock.acquire()
+    defer { lock.release() }
+    var result = SectionCensus()
+    forEachBlock(section) { block in
+      result.blocks = result.blocks &+ 1
+      result.used = result.used &+ UInt(block.it.usedPages)
+      result.dirty = result.dirty &+ UInt(block.it.dirtyPages)
+      if block.has(Pageblock.isolated) { result.busyBlocks = result.busyBlocks &+ 1 }
+      if block.has(Pageblock.caged) {
+        result.caged = result.caged &+ free(block)
+        if block.it.usedPages == 0 { result.wholeBlocks = result.wholeBlocks &+ 1 }
+      }
+    }
+    return result
+  }
+
+  /// Calls `body` with the address of each granule of a section that has an allocated page. Takes the zone's lock
+  /// for each pageblock, not during the calls.
+  package func forEachUsedGranule(_ section: SectionRef, _ body: (UInt) -> Void) {
+    forEachBlock(section) { block in
+      lock.acquire()
+      let used = block.it.used.pages
+      let count = block.it.usedPages
+      let start = section.it.base &+ UInt(block.it.index) &<< it.geometry.pageblockShift
+      lock.release()
+      guard count != 0 else { return }
+      var page: UInt = 0
+      while page < blockPages {
+        if used.count(page, count: Page.granulePages) != 0 { body(start &+ page &<< Page.shift) }
+        page = page &+ Page.granulePages
+      }
+    }
+  }
+
+  // MARK: Taking
+
+  /// Takes what is free in a caged section in as few pieces as there are: the whole order first, then the ladder of
+  /// smaller ones. Answers whether that is all there is behind the memmap. Takes the zone's lock; O(pageblocks) for
+  /// a section that is wholly free, O(pages) at worst.
+  package func take(_ section: SectionRef, _ pieces: inout Pieces) -> Bool {
+    lock.acquire()
+    defer { lock.release() }
+    pieces = Pieces()
+    let order = it.geometry.sectionShift &- Page.shift
+    return take(section, first: 0, order: order, &pieces)
+  }
+
+  /// The aligned piece of 2^order pages at page `first` of the section: true if all of it is the cage's.
+  private func take(_ section: SectionRef, first: UInt, order: UInt, _ pieces: inout Pieces) -> Bool {
+    let count: UInt = 1 &<< order
+    let owned = ownedPages(section, first: first, order: order)
+    if owned == 0 { return false }
+    pieces.tried[Int(order)] &+= 1
+    if owned == count {
+      pieces.taken[Int(order)] &+= 1
+      return true
+    }
+    let half = order &- 1
+    _ = take(section, first: first, order: half, &pieces)
+    _ = take(section, first: first &+ count &>> 1, order: half, &pieces)
+    // The memmap is not to be taken.
+    return false
+  }
+
+  private func ownedPages(_ section: SectionRef, first: UInt, order: UInt) -> UInt {
+    let shift = it.geometry.pageblockOrder
+    let index = first &>> shift
+    if order < shift {
+      let block = section.block(index)
+      guard isTaken(section, index) else { return 0 }
+      return (1 &<< order) &- block.it.used.count(first & (blockPages &- 1), count: 1 &<< order)
+    }
+    var owned: UInt = 0
+    for place in index..<(index &+ 1 &<< (order &- shift)) where isTaken(section, place) {
+      owned = owned &+ free(section.block(place))
+    }
+    return owned
+  }
+
+  private func isTaken(_ section: SectionRef, _ index: UInt) -> Bool {
+    index >= UInt(section.it.memmapBlocks) && index < UInt(section.it.blocks)
+      && section.block(index).has(Pageblock.caged)
+  }
+
+  /// Returns the pages of a caged section that are free and perhaps resident to the system; answers how many went.
+  /// Takes the zone's lock, not during the system calls.
+  package func returnFree(_ section: SectionRef) -> UInt {
+    lock.acquire()
+    defer { lock.release() }
+    var returned: UInt = 0
+    forEachBlock(section) { if $0.has(Pageblock.caged) { returned = returned &+ returnNow($0) } }
+    return returned
+  }
+
+  // MARK: Going and coming back
+
+  /// Takes a caged section whose every page is the cage's, and none of them resident, out of the zone. False, and
+  /// nothing done, where that is not so. Its memmap stays as it is; the rest becomes inaccessible, and its commit
+  /// charge goes back. Takes the zone's lock, not during the system calls.
+  package func detach(_ section: SectionRef) -> Bool {
+    guard isIdle(section) else { return false }
+    let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
+    let bytes =
+      (UInt(section.it.committedBlocks) &- UInt(section.it.memmapBlocks))
+      &<< it.geometry.pageblockShift
+    if bytes != 0 {
+      // A fresh mapping takes the charge back. Where the system refuses one, inaccessible is enough.
+      if it.platform.attempt(.reset, start, bytes) {
+        it.platform.attempt(.noDump, start, bytes)
+        it.platform.attempt(.noHuge, start, bytes)
+      } else if !it.platform.attempt(.protect, start, bytes) {
+        return false
+      }
+    }
+    lock.acquire()
+    defer { lock.release() }
+    section.it.committedBlocks = section.it.memmapBlocks
+    forEachBlock(section) { block in
+      if block.has(Pageblock.queued) { dequeuePurge(block) }
+      uncage(block)
+    }
+    var previous: UInt = 0
+    var next = it.firstSection
+    while next != section.address {
+      previous = next
+      next = SectionRef(next).it.next
+    }
+    remove(section, after: previous)
+    section.it.zone = 0
+    section.it.next = 0
+    section.move(to: .offline)
+    return true
+  }
+
+  private func isIdle(_ section: SectionRef) -> Bool {
+    lock.acquire()
+    defer { lock.release() }
+    guard section.it.state == .goingOffline else { return false }
+    var idle = true
+    forEachBlock(section) { block in
+      if block.it.usedPages != 0 || block.it.dirtyPages != 0 || block.has(Pageblock.isolated) { idle = false }
+    }
+    return idle
+  }
+}

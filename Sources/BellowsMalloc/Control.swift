@@ -1,0 +1,184 @@
+// The threads of control: do what the tool asks of a live process (BELLOWS_CONTROL=1).
+//
+//     none ──start, or a slow path in the child of a fork──► running ──the last other thread ended──► none
+//
+// The holder keeps the page that is shared with whoever the kernel lets open it (bellows_control.h). Its table of
+// descriptors is its own, so that the program sees none that it did not open, and may close all that it knows. The
+// worker sleeps on a word of that page, does what is asked, and takes nothing in the page for granted. It has the
+// program's descriptors, because listeners and callbacks of the program run in it. Every signal is blocked in both.
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+enum Control {
+  private enum State: UInt32 { case none, wanted, running }
+  /// How far the holder is.
+  private enum Holder: UInt32 { case opening, open, failed, leaving }
+
+  /// Whether the threads are there.
+  static var isRunning: Bool { bellows_load32(Watch.controlWord) == State.running.rawValue }
+
+  /// At start, and from slow paths in the child of a fork.
+  static func start() {
+    guard UInt(bellows_process_id()) == Process.processID else { return }
+    let before = bellows_exchange32(Watch.controlWord, State.running.rawValue)
+    guard before != State.running.rawValue else { return }
+    bellows_store32(Watch.holderWord, Holder.opening.rawValue)
+    if !bellows_holder_start() { return bellows_store32(Watch.controlWord, State.none.rawValue) }
+    if !bellows_worker_start() { leave() }
+  }
+
+  private static func leave() {
+    bellows_store32(Watch.controlWord, State.none.rawValue)
+    bellows_store32(Watch.holderWord, Holder.leaving.rawValue)
+    bellows_futex_wake(Watch.holderWord)
+  }
+
+  @inline(__always)
+  static func offer() {
+    if _slowPath(bellows_load32(Watch.controlWord) == State.wanted.rawValue) { start() }
+  }
+
+  /// In the child of a fork there is no thread and no page. It gets its own with its next slow path.
+  static func forget() {
+    guard isRunning else { return }
+    Watch.words.it.control_page = 0
+    bellows_store32(Watch.controlWord, State.wanted.rawValue)
+  }
+
+  /// The main thread ended and the others go on: the control thread has to look whether it is the last.
+  static func noticeMainEnded() {
+    let page = UInt(Watch.words.it.control_page)
+    if isRunning, page != 0 { bellows_futex_wake_shared(bellows_control_state(page)) }
+  }
+
+  // MARK: The threads
+
+  static func hold() {
+    let page = bellows_control_open()
+    let outcome: Holder = page == 0 ? .failed : .open
+    Watch.words.it.control_page = UInt64(page)
+    if bellows_exchange32(Watch.holderWord, outcome.rawValue) == Holder.leaving.rawValue { return }
+    // For the worker; with two sleepers on a word, either may be woken, so the page stands first.
+    bellows_futex_wake(Watch.holderWord)
+    while page != 0, bellows_load32(Watch.holderWord) == Holder.open.rawValue {
+      bellows_futex_wait(Watch.holderWord, Holder.open.rawValue)
+    }
+  }
+
+  static func run() {
+    while bellows_load32(Watch.holderWord) == Holder.opening.rawValue {
+      bellows_futex_wait(Watch.holderWord, Holder.opening.rawValue)
+    }
+    let page = UInt(Watch.words.it.control_page)
+    guard page != 0 else { return bellows_store32(Watch.controlWord, State.none.rawValue) }
+    bellows_barrier_start()
+    let shared = Ref<bellows_control>(page)
+    shared.it.layout = UInt32(BELLOWS_CONTROL_LAYOUT)
+    shared.it.process = bellows_process_id()
+    shared.it.is_filtered = bellows_is_filtered() ? 1 : 0
+    shared.it.version = Ref<bellows_header>(bellows_header_address()).it.version
+    // Last: whoever sees it may ask.
+    bellows_store_release(page, UInt(BELLOWS_CONTROL_MAGIC))
+    let word = bellows_control_state(page)
+    while true {
+      let state = bellows_load32(word)
+      if state & 3 == UInt32(BELLOWS_REQUESTED) {
+        serve(page, state)
+        continue
+      }
+      let mainEnded = Helper.mainEnded
+      if mainEnded, bellows_is_last_thread(Helper.threads) { return leave() }
+      bellows_futex_wait_shared(word, state, mainEnded ? 100 : .max)
+    }
+  }
+
+  private static func serve(_ page: UInt, _ state: UInt32) {
+    let word = bellows_control_state(page)
+    let shared = Ref<bellows_control>(page)
+    // The process was stopped, say, and whoever asked is gone.
+    if bellows_clock_milliseconds() > shared.it.deadline {
+      _ = bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_IDLE))
+      return
+    }
+    guard bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_TAKEN)) else { return }
+    shared.it.report = bellows_offline_report()
+    for index in 0..<8 as Range<Int32> { bellows_control_set_result(page, index, 0) }
+    shared.it.error = Request(page: page).perform(shared.it.command)
+    bellows_store32(word, state & ~3 | UInt32(BELLOWS_DONE))
+    bellows_futex_wake_shared(word)
+    Watch.tellNews()
+  }
+
+  /// A request that was taken.
+  struct Request {
+    let page: UInt
+
+    func argument(_ index: Int32) -> UInt { UInt(bellows_control_argument(page, index)) }
+    func answer(_ index: Int32, _ value: UInt) { bellows_control_set_result(page, index, UInt64(value)) }
+
+    /// Does what is asked; answers an errno, or 0.
+    func perform(_ command: UInt32) -> Int32 {
+      switch command {
+      case UInt32(BELLOWS_ASK_TRIM): trim()
+      case UInt32(BELLOWS_ASK_LIMIT): limit()
+      case UInt32(BELLOWS_ASK_OFFLINE): offline()
+      case UInt32(BELLOWS_ASK_ONLINE): online()
+      default: noSuchCommand
+      }
+    }
+
+    private func trim() -> Int32 {
+      let heap = Process.heap
+      let before = Process.zone.it.returnedPages
+      // Idle threads keep shards: one look to see who is idle, one to take what they have.
+      if !bellows_is_filtered() {
+        for _ in 0..<2 { Helper.trimIdleThreads() }
+      }
+      _ = heap.trim(nil, keep: argument(0) &>> Page.shift)
+      let now = heap.statistics()
+      answer(0, (Process.zone.it.returnedPages &- before) &<< Page.shift)
+      answer(1, now.residentFreeBytes)
+      Log.notePurges(isUrgent: true)
+      return 0
+    }
+
+    private func limit() -> Int32 {
+      let now = Process.heap.limits
+      let soft = argument(0) == .max ? now.soft &<< Page.shift : argument(0)
+      let hard = argument(1) == .max ? now.hard &<< Page.shift : argument(1)
+      guard hard == 0 || soft <= hard else { return invalidArgument }
+      Limits.set(soft: soft, hard: hard)
+      let limits = Process.heap.limits
+      answer(0, limits.soft &<< Page.shift)
+      answer(1, limits.hard &<< Page.shift)
+      answer(2, Process.heap.heldPages() &<< Page.shift)
+      return 0
+    }
+
+    private func offline() -> Int32 {
+      let report = bellows_control_report(page)
+      let bytes = UInt(bitPattern: MemoryLayout<bellows_offline_report>.size)
+      let milliseconds = UInt32(truncatingIfNeeded: min(argument(3), 86_400_000))
+      let flags = UInt32(truncatingIfNeeded: argument(2))
+      let cancel = bellows_control_cancelled(page)
+      return argument(1) == 0
+        ? BellowsMalloc.offline(argument(0), milliseconds, flags, cancel, report, bytes)
+        : offlineSection(argument(1), milliseconds, flags, cancel, report, bytes)
+    }
+
+    private func online() -> Int32 {
+      argument(1) == 0 ? BellowsMalloc.online(argument(0)) : onlineSection(argument(1))
+    }
+  }
+}
+
+/// ENOSYS.
+private let noSuchCommand: Int32 = 38
+
+@c(bellows_holder_main)
+func holderMain() { Control.hold() }
+
+@c(bellows_worker_main)
+func workerMain() { Control.run() }

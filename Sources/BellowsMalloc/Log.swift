@@ -1,0 +1,126 @@
+// BELLOWS_LOG: what happened to the heap, a line an event, as words or as JSON, without allocation.
+//
+//   bellows[4711]: limit kind=soft held=67121152 soft=67108864 hard=0
+//   {"time":1763690000.123,"process":4711,"event":"limit","kind":"soft","held":67121152,...}
+//
+// To a descriptor the line is written as it is; a file is opened for each line, so that the log outlives a program
+// that closes every descriptor it does not know.
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+enum Log {
+  @inline(__always)
+  static var isOn: Bool { Watch.words.it.log_kind != 0 }
+  static var isToDescriptor: Bool { Watch.words.it.log_kind == 1 }
+  private static var isJSON: Bool { Watch.words.it.log_is_json != 0 }
+
+  /// Takes over the value of BELLOWS_LOG: a descriptor or a file name, and perhaps ",json". False: neither.
+  static func open(_ value: UInt) -> Bool {
+    var end = value
+    var comma: UInt = 0
+    while case let byte = Ref<UInt8>(end).it, byte != 0 {
+      if byte == 44 { comma = end }
+      end = end &+ 1
+    }
+    var isJSON = false
+    if comma != 0, Settings.isEqual(comma &+ 1, "json") {
+      isJSON = true
+      end = comma
+    }
+    guard end != value else { return false }
+    if let number = Settings.number(value, until: end) {
+      guard number < 1 << 20 else { return false }
+      Watch.words.it.log_descriptor = Int32(truncatingIfNeeded: number)
+      Watch.words.it.log_kind = 1
+    } else {
+      guard bellows_absolute_path(value, end &- value, path) else { return false }
+      Watch.words.it.log_kind = 2
+    }
+    Watch.words.it.log_is_json = isJSON ? 1 : 0
+    return true
+  }
+
+  private static var path: UInt { bellows_watch_address() &+ 64 }
+
+  /// Writes what pages went back since the last line about it; not urgent: at most ten lines a second.
+  static func notePurges(isUrgent: Bool) {
+    guard isOn else { return }
+    let words = Watch.words
+    let returned = UInt64(Process.zone.it.returnedPages)
+    guard returned != words.it.log_returned else { return }
+    let now = bellows_clock_milliseconds()
+    guard isUrgent || now &- words.it.log_time >= 100 else { return }
+    let bytes = (returned &- words.it.log_returned) &<< UInt64(Page.shift)
+    words.it.log_returned = returned
+    words.it.log_time = now
+    var event = Event("purge")
+    event.add("returned", UInt(bytes))
+    event.add("total", UInt(returned) &<< Page.shift)
+    event.write()
+  }
+
+  /// A line on its way.
+  struct Event: ~Copyable {
+    private var line: Line
+
+    init(_ name: StaticString) {
+      line = Line()
+      if isJSON {
+        let now = bellows_wall_milliseconds()
+        line.append("{\"time\":")
+        line.append(UInt(now / 1000))
+        line.append(".")
+        line.append(UInt(now % 1000), digits: 3)
+        line.append(",\"process\":")
+        line.append(UInt(bellows_process_id()))
+        line.append(",\"event\":\"")
+        line.append(name)
+        line.append("\"")
+      } else {
+        line.append("bellows[")
+        line.append(UInt(bellows_process_id()))
+        line.append("]: ")
+        line.append(name)
+      }
+    }
+
+    private mutating func key(_ name: StaticString) {
+      line.append(isJSON ? ",\"" : " ")
+      line.append(name)
+      line.append(isJSON ? "\":" : "=")
+    }
+
+    mutating func add(_ name: StaticString, _ value: UInt) {
+      key(name)
+      line.append(value)
+    }
+
+    mutating func add(_ name: StaticString, _ word: StaticString) {
+      key(name)
+      if isJSON { line.append("\"") }
+      line.append(word)
+      if isJSON { line.append("\"") }
+    }
+
+    /// An address: in quotes where JSON, whose numbers end at 2^53.
+    mutating func add(_ name: StaticString, address: UInt) {
+      key(name)
+      if isJSON { line.append("\"") }
+      line.append(hex: address)
+      if isJSON { line.append("\"") }
+    }
+
+    consuming func write() {
+      if isJSON { line.append("}") }
+      line.write { text, length in
+        if isToDescriptor {
+          bellows_write(Watch.words.it.log_descriptor, text, length)
+        } else {
+          bellows_log_append(path, text, length)
+        }
+      }
+    }
+  }
+}

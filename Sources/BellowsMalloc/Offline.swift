@@ -1,0 +1,118 @@
+// Sections of the process heap go offline and come back (bellows.h).
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+private let noSystem: Int32 = 38
+
+enum Offline {
+  /// The listeners' table.
+  static var listeners: UInt { bellows_process_state() &+ 15872 }
+
+  static var environment: CageEnvironment {
+    CageEnvironment(
+      context: listeners, barrier: { bellows_barrier() },
+      isParked: { bellows_thread_is_parked($0, $1, $2) },
+      announce: { bellows_listeners_tell($0, $1, $2, $3) }, sleep: { bellows_sleep_milliseconds($0) })
+  }
+
+  static var client: ArenaCage { ArenaCage(Process.arena, Process.ownHeap, environment) }
+
+  static func request(_ milliseconds: UInt32, _ flags: UInt32, _ cancel: UInt) -> OfflineRequest {
+    bellows_barrier_start()
+    return OfflineRequest(
+      policy: flags & 1 != 0 ? .wholeOnly : flags & 2 != 0 ? .keepPartial : .stay,
+      deadline: bellows_clock_milliseconds() &+ UInt64(milliseconds), cancelWord: cancel, keepsMemmap: false)
+  }
+
+  /// Writes the first `size` bytes of what `report` is in C to `target`.
+  static func write(_ report: OfflineReport, to target: UInt, size: UInt) {
+    guard target != 0 else { return }
+    var result = bellows_offline_report()
+    result.taken = Int(bitPattern: report.takenPages &<< Page.shift)
+    result.left = Int(bitPattern: report.leftPages &<< Page.shift)
+    result.returned = Int(bitPattern: report.returnedPages &<< Page.shift)
+    result.sections = UInt32(truncatingIfNeeded: report.wholeSections)
+    result.partial = UInt32(truncatingIfNeeded: report.partialSections)
+    result.pageblocks = UInt32(truncatingIfNeeded: report.wholeBlocks)
+    result.passes = UInt32(truncatingIfNeeded: report.passes)
+    result.blocker_count = UInt32(truncatingIfNeeded: report.blockerCount)
+    let bytes = min(size, UInt(bitPattern: MemoryLayout<bellows_offline_report>.size))
+    unsafe withUnsafeMutableBytes(of: &result) { memory in
+      let start = UInt(bitPattern: memory.baseAddress)
+      for order in 0..<Int(Pieces.orders) {
+        bellows_report_pieces(start, UInt32(order), report.pieces.taken[order])
+      }
+      for place in 0..<report.blockerCount {
+        let blocker = report.blockers[place]
+        bellows_report_blocker(
+          start, UInt32(place),
+          bellows_blocker(
+            kind: blocker.kind.rawValue, reserved: 0, detail: Int(bitPattern: blocker.detail),
+            count: Int(bitPattern: blocker.count), bytes: Int(bitPattern: blocker.bytes)))
+      }
+      bellows_copy(target, start, bytes)
+    }
+  }
+}
+
+@c(bw_offline)
+func offline(
+  _ bytes: UInt, _ milliseconds: UInt32, _ flags: UInt32, _ cancel: UInt, _ out: UInt, _ size: UInt
+) -> Int32 {
+  guard Process.isReady else { return noSystem }
+  var report = OfflineReport()
+  let request = Offline.request(milliseconds, flags, cancel)
+  let error = Process.arena.offline(pages: Page.count(bytes), request, &report, Offline.client)
+  Offline.write(report, to: out, size: size)
+  Log.note(report, error)
+  return error
+}
+
+@c(bw_offline_section)
+func offlineSection(
+  _ place: UInt, _ milliseconds: UInt32, _ flags: UInt32, _ cancel: UInt, _ out: UInt, _ size: UInt
+) -> Int32 {
+  guard Process.isReady else { return noSystem }
+  var report = OfflineReport()
+  let request = Offline.request(milliseconds, flags, cancel)
+  let error = Process.arena.offline(at: place, request, &report, Offline.client)
+  Offline.write(report, to: out, size: size)
+  Log.note(report, error)
+  return error
+}
+
+@c(bw_online)
+func online(_ bytes: UInt) -> Int32 {
+  guard Process.isReady else { return noSystem }
+  var report = OfflineReport()
+  let error = Process.arena.online(pages: Page.count(bytes), &report, Offline.client)
+  Log.noteOnline(error)
+  return error
+}
+
+@c(bw_online_section)
+func onlineSection(_ place: UInt) -> Int32 {
+  guard Process.isReady else { return noSystem }
+  var report = OfflineReport()
+  let error = Process.arena.online(at: place, &report, Offline.client)
+  Log.noteOnline(error)
+  return error
+}
+
+@c(bw_is_caged)
+func isCaged(_ place: UInt) -> Int32 { Process.isReady && Process.arena.isOutOfCirculation(place) ? 1 : 0 }
+
+@c(bw_should_move)
+func shouldMove(_ place: UInt) -> Int32 { Process.isReady && Process.heap.isCaged(place) ? 1 : 0 }
+
+@c(bw_listen)
+func listen(_ function: UInt, _ context: UInt) -> Int32 {
+  bellows_listeners_add(Offline.listeners, function, context)
+}
+
+@c(bw_unlisten)
+func unlisten(_ function: UInt, _ context: UInt) -> Int32 {
+  bellows_listeners_remove(Offline.listeners, function, context)
+}

@@ -1,0 +1,164 @@
+import Bellows
+import Foundation
+import Glibc
+import Testing
+
+@testable import BellowsCLI
+
+/// `bellows ls` on live processes under the library.
+@Suite struct LookTests {
+  private struct Listing: Decodable {
+    struct Row: Decodable {
+      let size: Int
+      let state: String
+      let removable: Bool?
+      let used: Int
+      let resident: Int
+      let blockers: Int?
+    }
+    let process: Int32
+    let version: String
+    let consistency: String
+    let memory: [Row]
+    let summary: [String: Int]
+  }
+
+  private func listing(_ target: String) throws -> Listing {
+    let result = try Bench.bellows("ls", "-J", "--output-all", target)
+    #expect(result.status == 0, "\(result)")
+    return try JSONDecoder().decode(Listing.self, from: Data(result.output.utf8))
+  }
+
+  @Test func idleProcess() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("idle")
+    let before = target.resident
+    let listing = try listing(target.name)
+    #expect(listing.process == target.child.processID && listing.consistency == "whole")
+    #expect(listing.memory.count == 1 && listing.memory[0].state == "online")
+    // 100,000 blocks of 1024, and a run of 3 MiB.
+    let used = listing.memory[0].used
+    #expect(used > 100 << 20 && used < 110 << 20, "\(used)")
+    #expect(listing.memory[0].removable == false && (listing.memory[0].blockers ?? 0) > 5000)
+    #expect(listing.summary["online"] == 128 << 20)
+    // Looking leaves no trace.
+    #expect(target.resident == before)
+  }
+
+  /// Resident bytes are the kernel's: what smaps says of the same range, but for the pages of zeros in it.
+  @Test func residentBytesAreTheKernels() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("idle")
+    let listing = try listing(target.name)
+    #expect(abs(listing.memory[0].resident - target.resident) < 2 << 20)
+    #expect(listing.memory[0].resident >= listing.memory[0].used)
+  }
+
+  @Test func stoppedProcess() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("idle")
+    let running = try listing(target.name)
+    target.send(SIGSTOP)
+    let stopped = try listing(target.name)
+    #expect(stopped.memory.map(\.used) == running.memory.map(\.used))
+  }
+
+  /// Whatever is seen of a process that changes all the time, it adds up.
+  @Test func busyProcess() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("busy", "4")
+    for round in 0..<20 {
+      if round == 10 { target.send(SIGSTOP) }
+      let result = try Bench.bellows("ls", "-J", "-a", "--output-all", target.name)
+      #expect(result.status == 0, "\(result)")
+      let listing = try JSONDecoder().decode(Listing.self, from: Data(result.output.utf8))
+      for row in listing.memory {
+        #expect(row.size == 128 << 20 && row.used <= 126 << 20 && row.resident <= 128 << 20)
+        #expect(row.state == "online")
+      }
+      #expect(listing.memory.reduce(0) { $0 + $1.used } > 1 << 20)
+    }
+  }
+
+  @Test func processesByName() throws {
+    guard Bench.isComplete else { return }
+    // A name of its own: others of these tests have targets too, one of them of another version.
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("named-\(getpid())").path
+    try? FileManager.default.removeItem(atPath: file)
+    try FileManager.default.createSymbolicLink(
+      atPath: file, withDestinationPath: "\(Bench.programs)/target")
+    defer { try? FileManager.default.removeItem(atPath: file) }
+    let target = try Target("idle", program: file)
+    let name = String("named-\(getpid())".prefix(15))
+    let all = try Bench.bellows("ls")
+    #expect(all.status == 0 && all.output.contains(" \(target.name)  \(name) "), "\(all.output)")
+    let named = try Bench.bellows("ls", name)
+    #expect(named.status == 0 && named.output.contains("RANGE"), "\(named)")
+  }
+
+  @Test func childOfAForkIsATargetOfItsOwn() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("fork")
+    let child = try #require(target.forked)
+    let parents = try listing(target.name).memory.reduce(0) { $0 + $1.used }
+    let childs = try listing("\(child)").memory.reduce(0) { $0 + $1.used }
+    #expect(childs > parents + 90 << 20)
+  }
+
+  @Test func noHeapThere() throws {
+    guard Bench.isComplete else { return }
+    let plain = try Child(["sleep", "60"], environment: Bench.environment())
+    defer {
+      kill(plain.processID, SIGKILL)
+      _ = try? plain.wait()
+    }
+    let result = try Bench.bellows("ls", "\(plain.processID)")
+    #expect(result.status == 4 && result.errors.contains("does not run on Bellows"), "\(result)")
+    let off = try Target("idle", environment: ["BELLOWS_OFF": "1"])
+    let aside = try Bench.bellows("ls", off.name)
+    #expect(aside.status == 4 && !aside.errors.isEmpty, "\(aside)")
+  }
+
+  @Test func noProcessThere() throws {
+    #expect(try Bench.bellows("ls", "4194304").status == 1)
+    #expect(try Bench.bellows("ls", "no-such-process").status == 1)
+  }
+
+  /// The same library under another version's name.
+  @Test func otherVersionIsRefusedByName() throws {
+    guard Bench.isComplete else { return }
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: Bench.library))
+    var header = Data("Bellows\0".utf8)
+    header.append(contentsOf: [UInt8(TargetHeader.knownLayout), 0, 0, 0])
+    let place = try #require(bytes.range(of: header)).upperBound + 4
+    bytes.replaceSubrange(place..<place + 6, with: Data("9.8.7\0".utf8))
+    let folder = try TemporaryFolder()
+    try folder.write([UInt8](bytes), to: "libbellows-malloc.so", mode: 0o755)
+    let target = try Target("idle", library: "\(folder.path)/libbellows-malloc.so")
+    let result = try Bench.bellows("ls", target.name)
+    #expect(result.status == 1 && result.errors.contains("runs on Bellows 9.8.7"), "\(result)")
+    #expect(result.errors.contains("this tool is \(BellowsVersion.current)"))
+    let all = try Bench.bellows("ls")
+    #expect(all.output.contains("version 9.8.7"), "\(all.output)")
+  }
+
+  /// A library whose file has another name, and is gone since.
+  @Test func fileNeedNotBeThere() throws {
+    guard Bench.isComplete else { return }
+    let folder = try TemporaryFolder()
+    try folder.copy(Bench.library, to: "other.so")
+    let target = try Target("idle", library: "\(folder.path)/other.so")
+    try FileManager.default.removeItem(atPath: "\(folder.path)/other.so")
+    #expect(try Bench.bellows("ls", target.name).status == 0)
+  }
+
+  @Test func otherUsersProcessIsRefused() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("idle")
+    guard let result = try Bench.bellowsAsNobody("ls", target.name) else { return }
+    #expect(result.status == 1 && result.output.isEmpty, "\(result)")
+    #expect(result.errors.contains("belongs to root"), "\(result)")
+    let all = try Bench.bellowsAsNobody("ls")
+    #expect(all?.status == 0 && all?.output.contains(target.name) == false)
+  }
+}

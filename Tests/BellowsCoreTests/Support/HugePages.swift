@@ -1,0 +1,50 @@
+// Huge pages of the kernel's reserve, for the tests that need some.
+
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+
+enum HugePages {
+  private static let path = "/proc/sys/vm/nr_hugepages"
+
+  private static func read() -> Int? {
+    (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
+      Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+  }
+
+  private static func write(_ count: Int) {
+    let file = unsafe open(path, O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    defer { close(file) }
+    let text = Array("\(count)\n".utf8)
+    _ = unsafe Glibc.write(file, text, text.count)
+  }
+
+  private static var free: Int {
+    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return 0 }
+    let line = text.split(separator: "\n").first { $0.hasPrefix("HugePages_Free:") }
+    return line.flatMap { Int($0.split(separator: " ")[1]) } ?? 0
+  }
+
+  /// One test at a time has huge pages.
+  private static let turn = Mutex(())
+
+  /// Calls `body` with whether `count` huge pages are free; adds them to the kernel's reserve for that time where
+  /// this user may.
+  static func with(_ count: Int, _ body: (Bool) throws -> Void) throws {
+    try turn.withLock { _ in
+      let before = read()
+      if free < count, let before { write(before + count) }
+      defer { if let before { write(before) } }
+      try body(free >= count)
+    }
+  }
+
+  /// Says that a test did not run; a failure where everything is to run.
+  static func skip(_ reason: String) throws {
+    print("skipped: \(reason)")
+    if ProcessInfo.processInfo.environment["CI"] == "true" { throw Violation(description: reason) }
+  }
+}

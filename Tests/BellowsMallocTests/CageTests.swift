@@ -1,0 +1,57 @@
+import Testing
+
+/// Sections of the process heap go offline under programs that go on.
+@Suite("Sections go offline and come back", .needsLibrary)
+struct CageTests {
+  @Test("what is freed leaves, what is left is named, nothing is allocated there", arguments: ["1000", "20"])
+  func freed(keep: String) {
+    expectOK(Library.run("cage", "freed", "300", keep))
+  }
+
+  /// Three quarters of a cache's entries are deleted at random; after one pass over the rest the cache takes as much
+  /// memory for a byte as when it was filled. That is 1.16 bytes: of the sizes, 9 % is rounding to classes, 3 % the
+  /// ends of shards, and 1.6 % the descriptors of pages.
+  @Test("the example of a cooperating cache")
+  func cooperatingCache() throws {
+    let child = Library.run("cooperating-cache", Library.isSoak ? "1000000" : "200000")
+    expectOK(child)
+    let line = try #require(
+      child.output.split(separator: "\n").first { $0.hasPrefix("resident: ") }, "\(child)")
+    let share = try #require(Double(line.split(separator: " ")[1]), "\(line)")
+    #expect(share <= 1.18, "\(child)")
+    expectOK(Library.run("cooperating-cache", "20000"))
+    let plain = Library.runPlain("cooperating-cache", "20000")
+    #expect(plain.isClean && plain.output.contains("nothing more to be done"), "\(plain)")
+  }
+
+  @Test("four threads, short threads and children of fork while sections cycle")
+  func race() {
+    expectOK(Library.run("cage", "race", Library.isSoak ? "300" : "30", limit: 400))
+  }
+
+  @Test("who holds a section is named, who sleeps is acknowledged for, who objects is obeyed")
+  func planted() {
+    expectOK(Library.run("cage", "planted"))
+    expectOK(Library.run("cage", "planted", environment: ["BELLOWS_CHECK": "1"]))
+  }
+
+  /// About 3000 seizures a second: the long version makes more than three million.
+  @Test(
+    "heaps are taken from threads that sleep, and nothing is lost or handed out twice",
+    arguments: [[], ["signals"]])
+  func seizures(signals: [String]) {
+    let seconds = Library.isSoak ? "600" : "5"
+    expectOK(
+      signals.isEmpty
+        ? Library.run("cage", "seizures", seconds, limit: 700)
+        : Library.run("cage", "seizures", seconds, "signals", limit: 700))
+  }
+
+  @Test("the same with every free checked, and without the helper")
+  func raceInOtherModes() {
+    expectOK(Library.run("cage", "race", "5", environment: ["BELLOWS_CHECK": "1"]))
+    expectOK(Library.run("cage", "race", "5", environment: ["BELLOWS_THREAD": "0"]))
+    expectOK(
+      Library.run("cage", "race", "5", environment: ["BELLOWS_THREAD": "1", "BELLOWS_PURGE_DELAY": "2"]))
+  }
+}

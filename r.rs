@@ -1,1 +1,0 @@
-use std::thread; fn main(){ let h:Vec<_>=(0..4).map(|k| thread::spawn(move||{ let mut v=Vec::new(); for i in 0..300000u64 { v.push(format!("{}-{}",k,i)); if i%3==0 {v.pop();} } v.len() })).collect(); let s:usize=h.into_iter().map(|x|x.join().unwrap()).sum(); println!("{}",s); }
