@@ -201,7 +201,10 @@ extension Ref where Pointee == Arena {
     case .publish:
       growth.acquire()
       defer { growth.release() }
-      guard it.table.prepare(section.it.base, platform: platform) else { throw .noMemory }
+      // Its zone, too, so that coming online needs no memory.
+      guard it.table.prepare(section.it.base, platform: platform),
+        makeZone(node: section.it.memory.node) != nil
+      else { throw .noMemory }
       section.it.number = it.births
       it.births &+= 1
       it.sections &+= 1
@@ -340,6 +343,15 @@ extension Ref where Pointee == Arena {
     let nodes = (1 as UInt) &<< UInt(truncatingIfNeeded: node)
     if case .failure(let number) = it.platform.perform(.bind, start, bytes, 2, nodes) {
       throw Refusal(number)
+    }
+  }
+
+  /// Gives a fresh mapping in a section the policy that the section has.
+  func rebind(_ section: SectionRef, _ start: UInt, _ bytes: UInt) throws(Refusal) {
+    if section.it.memory.has(SectionMemory.prefersNode) {
+      it.platform.prefer(section.it.memory.node, start, bytes)
+    } else {
+      try bind(start, bytes, section.it.memory.node)
     }
   }
 

@@ -81,13 +81,16 @@ extension Ref where Pointee == Arena {
     section.it.memory.set(SectionMemory.filled, hasHook && isMemmapAbsent(section))
     if committed < it.geometry.sectionBytes {
       // Its body is a fresh mapping since it was offline.
-      try bind(
-        section.it.base &+ committed, it.geometry.sectionBytes &- committed, section.it.memory.node)
+      try rebind(section, section.it.base &+ committed, it.geometry.sectionBytes &- committed)
     }
+    growth.acquire()
+    let zone = makeZone(node: section.it.memory.node)
+    growth.release()
+    guard let zone else { throw .noMemory }
     guard hasHook else { return }
     // Each page is described as its owner's.
     guard it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes),
-      it.zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
+      zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
     else { throw .noMemory }
   }
 
@@ -123,11 +126,12 @@ extension Ref where Pointee == Arena {
   }
 
   private func finishOnline(_ section: SectionRef) {
+    let zone = zone(node: section.it.memory.node) ?? it.zone
     if let hook = section.it.memory.hook.function {
       let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
       let end = section.it.base &+ it.geometry.sectionBytes
-      it.zone.attach(section, isWithheld: true)
-      it.zone.markOffline(section, address: start, pages: (end &- start) &>> Page.shift)
+      zone.attach(section, isWithheld: true)
+      zone.markOffline(section, address: start, pages: (end &- start) &>> Page.shift)
       var place = start
       while place < end {
         // The largest aligned run; a section's start is aligned to all of it.
@@ -135,12 +139,12 @@ extension Ref where Pointee == Arena {
         let bytes = offset == 0 ? it.geometry.sectionBytes : offset & (0 &- offset)
         let pages = bytes &>> Page.shift
         if hook(section.it.memory.hook.context, address, place, pages) == 0 {
-          it.zone.supply(section, address: place, pages: pages, isAbsent: true)
+          zone.supply(section, address: place, pages: pages, isAbsent: true)
         }
         place = place &+ bytes
       }
     } else {
-      it.zone.attach(section)
+      zone.attach(section)
     }
     section.it.memory.set(SectionMemory.spare | SectionMemory.filled | SectionMemory.opened, false)
     section.it.memory.set(SectionMemory.counted)
@@ -165,7 +169,7 @@ extension Ref where Pointee == Arena {
       place &- section.it.base &+ pages &<< Page.shift <= it.geometry.sectionBytes
     else { throw .invalid }
     for page in 0..<pages where !isWithheld(place &+ page &<< Page.shift) { throw .invalid }
-    it.zone.supply(section, address: place, pages: pages, isAbsent: isAbsent)
+    zone(of: section).supply(section, address: place, pages: pages, isAbsent: isAbsent)
   }
 
   /// Replaces the hook of sections that are offline. EBUSY where one is not; ENXIO, EDEADLK.
@@ -244,7 +248,7 @@ extension Ref where Pointee == Arena {
     it.platform.attempt(.commit, section.it.base, bytes)
     it.platform.attempt(.dump, section.it.base, bytes)
     do throws(Refusal) {
-      try bind(section.it.base, it.geometry.sectionBytes, section.it.memory.node)
+      try rebind(section, section.it.base, it.geometry.sectionBytes)
     } catch {}
     if section.it.memory.has(SectionMemory.populated) {
       it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes)
@@ -322,7 +326,7 @@ struct ArenaClient: OfflineClient {
   func drain() {}
   func drain(_ section: SectionRef) {}
   func explain(_ section: SectionRef, _ report: inout OfflineReport) {
-    let used = arena.it.zone.census(section).used
+    let used = arena.zone(of: section).census(section).used
     if used != 0 { report.add(.pages, 0, count: used, bytes: used &<< Page.shift) }
   }
   func returns(_ section: SectionRef) {}

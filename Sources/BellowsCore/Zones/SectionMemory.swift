@@ -99,15 +99,16 @@ package struct SectionMemory: BitwiseCopyable {
   /// Counted among its node's online sections.
   package static var counted: UInt16 { 128 }
 
+  /// Added by need for a thread on its node: that comes first, and others where it is full.
+  package static var prefersNode: UInt16 { 256 }
   /// All of it was accessible when it was about to leave its zone.
-  package static var wasWhole: UInt16 { 256 }
+  package static var wasWhole: UInt16 { 512 }
   /// Its body was inaccessible before it was asked to come online.
-  package static var opened: UInt16 { 512 }
+  package static var opened: UInt16 { 1024 }
   /// No descriptor was resident before that.
-  package static var filled: UInt16 { 1024 }
-
+  package static var filled: UInt16 { 2048 }
   /// A removal under way has made it inaccessible.
-  package static var isClosed: UInt16 { 2048 }
+  package static var isClosed: UInt16 { 4096 }
 
   package func has(_ flag: UInt16) -> Bool { flags & flag != 0 }
   package mutating func set(_ flag: UInt16, _ value: Bool = true) {

@@ -32,8 +32,8 @@ private struct Picture: Equatable {
     altmaps = records.map { $0.it.memory.altmap }
     memmaps = records.map { $0.it.memmap }
     nodeSections = (0..<65).map { fixture.arena.it.nodeSections[$0] }
-    free = fixture.zone.freePages
-    withheld = fixture.zone.it.withheldPages
+    free = fixture.arena.totals().free
+    withheld = fixture.arena.totals().withheld
     for record in records { #expect(record.it.token == 0) }
   }
 }
@@ -100,7 +100,7 @@ private struct Picture: Equatable {
             try fixture.arena.setHook(0..<3, request.hook)
           }, transition: { fixture throws(Refusal) in try fixture.arena.online(0..<3) },
           after: { fixture in
-            try check(fixture.zone.it.presentPages, is: 3 * fixture.geometry.sectionPages, "present")
+            try check(fixture.arena.totals().present, is: 3 * fixture.geometry.sectionPages, "present")
             try check(fixture.arena.allocate(pages: 500, alignment: 1) != nil, "usable")
           })
       }
