@@ -61,7 +61,8 @@ extension Ref where Pointee == Heap {
   /// What thread heaps have to acknowledge.
   var epoch: UInt { bellows_load_acquire(address &+ Heap.epochOffset) }
 
-  /// Whether any section is on its way offline. A load.
+  /// Whether any section is on its way offline, or memory of several nodes is about: whether it matters where a block lies.
+  /// A load.
   @inline(__always)
   package var hasCages: Bool { bellows_load(address &+ Heap.cagesOffset) != 0 }
 
@@ -204,9 +205,11 @@ extension Ref where Pointee == Heap {
 
   /// Goes over the shards on this heap's lists: those of sections on their way offline leave them.
   package func sweep() {
-    for index in 0..<SizeClass.count {
-      sweep(abandoned(SizeClass(index)))
-      sweep(perforated(SizeClass(index)))
+    forEachSlot { slot in
+      for index in 0..<SizeClass.count {
+        sweep(abandoned(SizeClass(index), slot))
+        sweep(perforated(SizeClass(index), slot))
+      }
     }
   }
 
