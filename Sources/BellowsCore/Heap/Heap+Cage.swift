@@ -71,7 +71,12 @@ extension Ref where Pointee == Heap {
   package func isCaged(_ block: UInt) -> Bool { _slowPath(hasCages) && liesInCage(block) }
 
   @inline(never)
-  private func liesInCage(_ block: UInt) -> Bool { it.arena.section(at: block)?.isGoingOffline ?? false }
+  private func liesInCage(_ block: UInt) -> Bool {
+    isCaging && it.arena.section(at: block)?.isGoingOffline ?? false
+  }
+
+  /// Whether any section is on its way offline, whatever else matters.
+  private var isCaging: Bool { bellows_load(address &+ Heap.cagesOffset) & ~Heap.spreadBit != 0 }
 
   // MARK: Shards
 
@@ -117,7 +122,7 @@ extension Ref where Pointee == Heap {
 
   /// As `acknowledge`, for a thread in none of its hit paths, if it is due. Takes the heap's lock.
   package func acknowledgeIfDue(_ heap: ThreadHeapRef) {
-    guard hasCages else { return }
+    guard isCaging else { return }
     heap.lock.acquire()
     acknowledgeLocked(heap)
     heap.lock.release()
