@@ -29,7 +29,8 @@ extension Ref where Pointee == Heap {
     guard current != 0 else { return 0 }
     let shard = ShardRef(current)
     let block = shard.it.local
-    guard block != 0, shard.it.holes == 0 else { return 0 }
+    guard block != 0, shard.it.holes == 0, shard.it.capacity &- UInt16(truncatingIfNeeded: shard.used) <= UInt16(room)
+    else { return 0 }
     shard.it.local = 0
     bias(shard, used: UInt32(shard.it.capacity))
     unsafe heap.it.heads[unchecked: place] = link(block)
@@ -54,9 +55,17 @@ extension Ref where Pointee == Heap {
     }
     let freed = heap.it.freed[place]
     heap.it.freed[place] = 0
+    let room = ThreadHeap.room(sizeClass)
+    let most = ThreadHeap.batch(room) &- (freed != 0 ? UInt32(room &- heap.it.room[place]) : 0)
+    // As many as half a batch are a list of their own.
+    if most <= ThreadHeap.batch(room) &>> 1 || most > ThreadHeap.batch(room) {
+      heap.it.heads[place] = link(freed)
+      heap.it.room[place] = room
+      return freed
+    }
     let current = heap.it.current[place]
     if current != 0 {
-      let block = replenish(heap, ShardRef(current))
+      let block = replenish(heap, ShardRef(current), most)
       if freed != 0 { return join(heap, sizeClass, freed, block) }
       if block != 0 { return block }
       heap.it.current[place] = 0
@@ -68,7 +77,7 @@ extension Ref where Pointee == Heap {
       shard.owner = GranuleWord(heap.address)
       shard.it.list = shard.it.sizeClass
       heap.it.current[place] = shard.address
-      let block = replenish(heap, shard)
+      let block = replenish(heap, shard, most)
       if block != 0 { return block }
       heap.it.current[place] = 0
       leave(heap, shard)
@@ -117,22 +126,38 @@ extension Ref where Pointee == Heap {
     }
   }
 
-  /// Fills the thread's list from its current shard and takes the first block off; 0 where the shard is
-  /// exhausted.
-  private func replenish(_ heap: ThreadHeapRef, _ shard: ShardRef) -> UInt {
+  /// Fills the thread's list with up to `most` blocks from its current shard and takes the first block off; 0 where
+  /// the shard is exhausted.
+  private func replenish(_ heap: ThreadHeapRef, _ shard: ShardRef, _ most: UInt32) -> UInt {
     var block = shard.it.local
+    var length: UInt32 = 0
     if block != 0 {
-      shard.it.local = 0
+      length = threaded(shard) &- shard.used
     } else {
-      block = shard.takeRemote().block
-      if block == 0, shard.it.capacity < shard.it.total { block = shard.thread(freshBlocks(heap, shard)) }
+      let remote = shard.takeRemote()
+      (block, length) = (remote.block, UInt32(truncatingIfNeeded: remote.count))
+      if block == 0, shard.it.capacity < shard.it.total { block = shard.thread(min(freshBlocks(heap, shard), UInt(most))) }
       if block == 0, shard.it.holes != 0 { block = fillHole(shard) }
     }
     guard block != 0 else { return 0 }
+    let rest = length > most ? length &- most : 0
+    shard.it.local = rest != 0 ? cut(block, after: most) : 0
     heap.it.heads[Int(shard.it.sizeClass)] = link(block)
     heap.it.room[Int(shard.it.sizeClass)] = ThreadHeap.room(shard.sizeClass)
-    bias(shard)
+    bias(shard, used: threaded(shard) &- rest)
     return block
+  }
+
+  /// Blocks that are on some list or live: threaded so far, and not on a page that was returned.
+  private func threaded(_ shard: ShardRef) -> UInt32 { UInt32(shard.it.capacity) &- blocksInHoles(shard) }
+
+  /// Ends a list after `count` blocks; answers the rest of it.
+  private func cut(_ list: UInt, after count: UInt32) -> UInt {
+    var last = list
+    for _ in 1..<count { last = link(last) }
+    let rest = link(last)
+    setLink(last, 0)
+    return rest
   }
 
   /// How many blocks to thread at once: a page full while the thread is new to the class, so that a small
