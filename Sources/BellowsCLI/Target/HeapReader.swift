@@ -49,6 +49,8 @@ struct HeapReader {
     static let residence = Details(rawValue: 1)
     /// What lives in each pageblock.
     static let blockers = Details(rawValue: 2)
+    /// On which NUMA nodes its pages are.
+    static let nodes = Details(rawValue: 4)
   }
 
   /// Copies the heap.
@@ -63,7 +65,10 @@ struct HeapReader {
       sections: sections.sorted { $0.base < $1.base }, hugeBlocks: Int(clamping: huge.count),
       hugeBytes: Int(clamping: huge.bytes), returnedBytes: Int(clamping: zone.returnedPages &* Page.bytes),
       heaps: try threadHeaps())
-    if details.isEmpty { return result }
+    if details.contains(.nodes) {
+      for place in result.sections.indices { result.sections[place].locate(in: target.id) }
+    }
+    if details.isDisjoint(with: [.residence, .blockers]) { return result }
     let residence = try Residence(of: target.id)
     defer { residence.close() }
     if details.contains(.blockers) { try census(residence).fill(&result) }
