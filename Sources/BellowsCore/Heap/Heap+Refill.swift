@@ -29,7 +29,8 @@ extension Ref where Pointee == Heap {
     guard current != 0 else { return 0 }
     let shard = ShardRef(current)
     let block = shard.it.local
-    guard block != 0, shard.it.holes == 0, shard.it.capacity &- UInt16(truncatingIfNeeded: shard.used) <= UInt16(room)
+    guard block != 0, shard.it.holes == 0,
+      shard.it.capacity &- UInt16(truncatingIfNeeded: shard.used) <= UInt16(room)
     else { return 0 }
     shard.it.local = 0
     bias(shard, used: UInt32(shard.it.capacity))
@@ -136,7 +137,9 @@ extension Ref where Pointee == Heap {
     } else {
       let remote = shard.takeRemote()
       (block, length) = (remote.block, UInt32(truncatingIfNeeded: remote.count))
-      if block == 0, shard.it.capacity < shard.it.total { block = shard.thread(min(freshBlocks(heap, shard), UInt(most))) }
+      if block == 0, shard.it.capacity < shard.it.total {
+        block = shard.thread(min(freshBlocks(heap, shard), UInt(most)))
+      }
       if block == 0, shard.it.holes != 0 { block = fillHole(shard) }
     }
     guard block != 0 else { return 0 }
