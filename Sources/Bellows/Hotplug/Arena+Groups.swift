@@ -26,6 +26,7 @@ extension Arena {
   ///   - kind: Its size or unit: whole memory blocks.
   ///   - node: The node that its sections are on; nil: none in particular.
   ///   - hook: Who is asked when one of them comes online; nil: nobody.
+  /// - Returns: The group.
   /// - Throws: EINVAL: not whole memory blocks, a unit that is no power of two, or a node that cannot be; ENOMEM.
   /// - Complexity: O(groups).
   public func makeGroup(

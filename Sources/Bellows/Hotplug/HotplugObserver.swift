@@ -135,6 +135,7 @@ extension Arena {
   ///
   /// - Parameter limit: How many notices are kept for a reader that is slow; the oldest are dropped then, which shows in
   ///   ``HotplugNotice/number``. The sequence ends when its reader lets go of it.
+  /// - Returns: The sequence.
   /// - Throws: ENOMEM.
   public func hotplugEvents(keeping limit: Int = 256) throws(HotplugError) -> HotplugEvents {
     let (stream, continuation) = AsyncStream.makeStream(
