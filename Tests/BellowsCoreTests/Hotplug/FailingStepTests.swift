@@ -119,7 +119,7 @@ private struct Picture: Equatable {
           // Everything was used once; the last section is.
           var runs: [PageRun] = []
           while let run = fixture.arena.allocate(pages: 64, alignment: 64) {
-            Ref<UInt>(run.address).it = 1
+            bellows_zero(run.address, run.bytes)
             runs.append(run)
           }
           for run in runs where fixture.arena.section(at: run.address) != fixture.arena.section(index: 3) {
