@@ -83,7 +83,8 @@ struct StressCommand: ParsableCommand {
   var interval = 50
 
   @Option(
-    help: ArgumentHelp("Write all figures and samples as JSON; - is stdout.", valueName: "file"),
+    help: ArgumentHelp(
+      "Write all figures and samples as JSON, with --list the scenarios; - is stdout.", valueName: "file"),
     completion: .file())
   var json: String?
 
@@ -132,7 +133,13 @@ struct StressCommand: ParsableCommand {
     let environment = Launch.environment
     let style = Style(color, environment: environment, isTerminal: isatty(STDOUT_FILENO) == 1)
     guard !list, let scenario = scenario.flatMap(StressScenario.named) else {
-      return print(StressListing.text(style))
+      guard let json else { return print(StressListing.text(style)) }
+      do throws(StressFailure) {
+        return try StressFile.write(try StressListing.json() + "\n", to: json)
+      } catch {
+        StandardError.error(error.message)
+        throw ExitCode(StressReport.Status.failed.rawValue)
+      }
     }
     let report: StressReport
     do throws(StressFailure) {
