@@ -56,6 +56,34 @@ import Testing
     }
   }
 
+  /// Each object has a schema number, and no field that the article on JSON does not know.
+  @Test func eachFieldOfJSONIsDescribed() throws {
+    guard Bench.isComplete else { return }
+    let article = Fixtures.tests.removingLastComponent().removingLastComponent()
+      .appending("Sources/Bellows/Bellows.docc/JSONOutput.md").string
+    let text = try String(contentsOfFile: article, encoding: .utf8)
+    let target = try Target("idle", run: ["--control"])
+    let commands = [
+      ["ls", "--json"], ["ls", "--json", target.name], ["stat", "--json", target.name],
+      ["top", "--once", "--json", target.name], ["trim", "--json", target.name],
+      ["limit", "--json", target.name],
+      ["ch", "--json", target.name, "--offline", "128M", "--deadline", "0.1"],
+      ["numa", "topology", "--json"], ["numa", "placement", "--json", target.name],
+      ["doctor", "--json"], ["stress", "--list", "--json", "-"],
+      ["stress", "spike", "--seconds", "0.2", "--live", "1M", "--allocator", "glibc", "--json", "-"],
+    ]
+    for command in commands {
+      let result = try Child([Bench.tool] + command, environment: Bench.environment()).wait()
+      #expect([0, 1].contains(result.status), "\(command) \(result.errors)")
+      let object = try #require(
+        try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+      #expect(object["schema"] as? Int == 1, "\(command)")
+      for key in object.keys where !text.contains("`\(key)`") && !text.contains("`\(key)[]`") {
+        Issue.record("\(key) of \(command) is not in JSONOutput.md")
+      }
+    }
+  }
+
   @Test(arguments: ["bash", "zsh", "fish"]) func eachCommandIsCompleted(shell: String) throws {
     let script = try Bench.bellows("--generate-completion-script", shell)
     #expect(script.status == 0)
