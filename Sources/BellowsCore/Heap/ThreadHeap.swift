@@ -57,6 +57,15 @@ package struct ThreadHeap: BitwiseCopyable {
   package var isShared: Bool
   /// The `Heap.epoch` up to which nothing of it lies in a section that goes offline. Under the lock.
   package var epoch: UInt
+  // Where the thread runs (Heap+Nodes.swift). Its own.
+  /// The node that fresh pages come from, or `Arena.unboundNode`; if it was asked for.
+  package var node: Int32
+  /// What it was at the last look, and the node whose shards the heap keeps.
+  package var seenNode: Int32
+  package var homeNode: Int32
+  package var isNodeKnown: Bool
+  /// Counts requests for pages.
+  package var nodeRequests: UInt8
 
   /// Where `slots` is.
   package static var slotsOffset: UInt { 328 }
@@ -69,6 +78,13 @@ package struct ThreadHeap: BitwiseCopyable {
   @inline(__always) package static func room(_ sizeClass: SizeClass) -> UInt8 {
     if sizeClass.index < 8 { return sizeClass.index < 4 ? 255 : 128 }
     return sizeClass.index < 20 ? 64 : sizeClass.index < 28 ? 32 : 16
+  }
+
+  /// How many blocks a thread's list is filled with at most: fewer than what it frees has room for. A thread that
+  /// takes and frees one block at a time would otherwise fill `freed` before it has run through `heads`, and then
+  /// give both back.
+  @inline(__always) package static func batch(_ room: UInt8) -> UInt32 {
+    UInt32(room &- few(room))
   }
 
   /// Fewer blocks than this on `freed` are too few to be a list.
