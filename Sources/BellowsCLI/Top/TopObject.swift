@@ -22,8 +22,13 @@ struct TopObject: Encodable {
   struct Thread: Encodable {
     let thread: Int
     let name: String
-    let slow_calls: Int
+    let slowCalls: Int
     let kept: Int
+
+    private enum CodingKeys: String, CodingKey {
+      case thread, name, kept
+      case slowCalls = "slow_calls"
+    }
   }
 
   let figures: JSONObject
@@ -43,17 +48,20 @@ struct TopObject: Encodable {
       Class(block: $0.bytes, blocks: $0.blocks, shards: $0.shards, span: $0.spanBytes)
     }
     threads = now.heap.heaps.map {
-      Thread(thread: $0.thread, name: $0.name, slow_calls: $0.slowCalls, kept: $0.keptBytes)
+      Thread(thread: $0.thread, name: $0.name, slowCalls: $0.slowCalls, kept: $0.keptBytes)
     }
   }
 
-  private enum CodingKeys: CodingKey { case sections, classes, thread_heaps }
+  private enum CodingKeys: String, CodingKey {
+    case sections, classes
+    case threads = "thread_heaps"
+  }
 
   func encode(to encoder: any Encoder) throws {
     try figures.encode(to: encoder)
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(sections, forKey: .sections)
     try container.encode(classes, forKey: .classes)
-    try container.encode(threads, forKey: .thread_heaps)
+    try container.encode(threads, forKey: .threads)
   }
 }
