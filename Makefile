@@ -31,7 +31,7 @@ build: ## The library libbellows-malloc.so and the tool bellows, both for releas
 programs: ## The C programs of the tests
 	@if [ -f Tests/Programs/Makefile ]; then $(MAKE) -C Tests/Programs; fi
 
-run: ## Redis loses most of its data, and its memory goes offline while it serves; glibc and jemalloc beside it
+run: ## Redis loses most of its data, and sections go offline while it serves; glibc and jemalloc beside it
 	@Scripts/setup run
 	swift build -c release --product bellows-malloc --disable-local-rpath
 	swift build -c release --product bellows $(standalone)
