@@ -59,6 +59,15 @@ let abi: KeyValuePairs = [
   "bellows_device_add": "bw_device_add", "bellows_device_units": "bw_device_units",
   "bellows_device_acquire": "bw_device_acquire", "bellows_device_retain": "bw_device_retain",
   "bellows_device_release": "bw_device_release", "bellows_device_remove": "bw_device_remove",
+  "bellows_arena_reserve": "bw_arena_reserve", "bellows_arena_release": "bw_arena_release",
+  "bellows_arena_range": "bw_arena_range", "bellows_arena_add": "bw_arena_add",
+  "bellows_arena_reserve_memmaps": "bw_arena_reserve_memmaps", "bellows_arena_register": "bw_arena_register",
+  "bellows_arena_unregister": "bw_arena_unregister", "bellows_arena_online": "bw_arena_online",
+  "bellows_arena_offline": "bw_arena_offline", "bellows_arena_remove": "bw_arena_remove",
+  "bellows_arena_set_hook": "bw_arena_set_hook", "bellows_arena_allocate": "bw_arena_allocate",
+  "bellows_arena_free": "bw_arena_free", "bellows_arena_supply": "bw_arena_supply",
+  "bellows_arena_section": "bw_arena_section", "bellows_arena_observe": "bw_arena_observe",
+  "bellows_arena_unobserve": "bw_arena_unobserve",
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 

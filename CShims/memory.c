@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bellows_numa.h"
 #include "bellows_shims.h"
 
 #ifndef MADV_DONTNEED_LOCKED
@@ -143,6 +144,9 @@ static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, ui
     case BELLOWS_MAP_HUGE: return map_huge(address, b);
     case BELLOWS_MAP_FILE: return map_file(address, b, (int)c, (off_t)d);
     case BELLOWS_FILE_BYTES: return file_bytes((int)a);
+    case BELLOWS_CURRENT_NODE: return bellows_local_node();
+    case BELLOWS_LOCAL_NODES: return bellows_local_nodes((uint64_t *)a);
+    case BELLOWS_DISTANCES: return bellows_node_distances((unsigned)a, (uint8_t *)b, c);
     default: return -ENOSYS;
   }
 }

@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -87,26 +89,93 @@ intptr_t bellows_thread_processors(uint32_t *processors, size_t room) {
   return (intptr_t)count;
 }
 
-intptr_t bellows_node_bytes(unsigned node, const char *name) {
-  // "/sys/devices/system/node/node12/meminfo" without printf: this runs where nothing may allocate.
-  char path[64] = "/sys/devices/system/node/node", digits[12], text[4096];
+// Memory that is near: MPOL_DEFAULT, MPOL_LOCAL, and MPOL_PREFERRED of no node, which is how older kernels say it.
+static bool takes_what_is_near(void) {
+  unsigned mode;
+  uint64_t nodes;
+  return bellows_thread_policy(&mode, &nodes) == 0 && (mode == 0 || mode == 4 || (mode == 1 && nodes == 0));
+}
+
+static bool is_filtered(void) { return prctl(PR_GET_SECCOMP) != 0; }
+
+intptr_t bellows_local_node(void) {
+  int saved = errno;
+  bool is_elsewhere = !is_filtered() && !takes_what_is_near();
+  errno = saved;
+  return is_elsewhere ? -ENODEV : bellows_current_node();
+}
+
+intptr_t bellows_local_nodes(uint64_t *nodes) {
+  int saved = errno;
+  *nodes = 0;
+  intptr_t result = is_filtered() ? 0 : bellows_allowed_nodes(nodes);
+  // A machine with one node is not asked more than that.
+  if (result == 0 && (*nodes & (*nodes - 1)) != 0 && !takes_what_is_near()) *nodes = 0;
+  errno = saved;
+  return result;
+}
+
+// Writes "/sys/devices/system/node/node12/NAME" into `path`, which has room for it, without printf: this runs where nothing may
+// allocate.
+static void node_path(char *path, unsigned node, const char *name) {
+  char digits[12];
+  strcpy(path, "/sys/devices/system/node/node");
   size_t end = strlen(path), count = 0;
   do digits[count++] = (char)('0' + node % 10);
   while ((node /= 10) > 0);
   while (count > 0) path[end++] = digits[--count];
-  memcpy(path + end, "/meminfo", sizeof "/meminfo");
+  path[end++] = '/';
+  strcpy(path + end, name);
+}
 
+// The file's first bytes as text; the length or -errno.
+static intptr_t read_file(const char *path, char *text, size_t room) {
   int saved = errno, file = open(path, O_RDONLY | O_CLOEXEC);
   intptr_t error = -errno;
   errno = saved;
   if (file < 0) return error;
   size_t length = 0;
   ssize_t part;
-  while (length < sizeof text - 1 && (part = read(file, text + length, sizeof text - 1 - length)) > 0)
-    length += (size_t)part;
+  while (length < room - 1 && (part = read(file, text + length, room - 1 - length)) > 0) length += (size_t)part;
   close(file);
   errno = saved;
   text[length] = 0;
+  return (intptr_t)length;
+}
+
+static unsigned number(const char **at) {
+  unsigned value = 0;
+  for (; **at >= '0' && **at <= '9'; ++*at) value = value * 10 + (unsigned)(**at - '0');
+  return value;
+}
+
+intptr_t bellows_node_distances(unsigned node, uint8_t *distances, size_t count) {
+  char path[64], online[512], text[4096];
+  memset(distances, 0, count);
+  intptr_t result = read_file("/sys/devices/system/node/online", online, sizeof online);
+  if (result < 0) return result;
+  node_path(path, node, "distance");
+  if ((result = read_file(path, text, sizeof text)) < 0) return result;
+  // One number for each node that is online, in order; "0-2,4" says which these are.
+  const char *value = text;
+  for (const char *at = online; *at >= '0' && *at <= '9';) {
+    unsigned first = number(&at), last = first;
+    if (*at == '-') at++, last = number(&at);
+    for (unsigned other = first; other <= last; other++) {
+      while (*value == ' ') value++;
+      unsigned distance = number(&value);
+      if (other < count) distances[other] = (uint8_t)(distance < 255 ? distance : 255);
+    }
+    if (*at == ',') at++;
+  }
+  return 0;
+}
+
+intptr_t bellows_node_bytes(unsigned node, const char *name) {
+  char path[64], text[4096];
+  node_path(path, node, "meminfo");
+  intptr_t result = read_file(path, text, sizeof text);
+  if (result < 0) return result;
 
   size_t name_length = strlen(name);
   for (const char *at = text; (at = strstr(at, name)); at += name_length) {

@@ -154,14 +154,209 @@ int bellows_listen(bellows_listener *listener, void *context);
 /* Takes it out again: 0, or EINVAL where it is not there. A call to it may still be under way. */
 int bellows_unlisten(bellows_listener *listener, void *context);
 
+/* ---- Arenas and their sections ---------------------------------------------------------------------------
+ *
+ * An arena is the machine that memory is added to: addresses of its own, cut into sections. Memory comes and goes by
+ * sections, and nobody but the caller decides when:
+ *
+ *              add                online                offline                 remove
+ *   absent ----------> offline ----------> online ------------------> offline ----------> absent
+ *
+ * Add makes the addresses accessible and places their descriptors, 64 bytes a page (the memmap); online gives the pages
+ * to the arena's allocator, or to a hook. Register and unregister make sections visible to listings, and can be left
+ * out. The malloc of the process has nothing to do with these arenas.
+ *
+ * Sections are named by their place: 0 is at the start of the addresses. All functions answer 0 or an errno, and then
+ * nothing has changed. EINVAL: no such values, or no arena. ENXIO: no section is there. EBUSY: it is in use, or another
+ * thread is at it. EDEADLK: called by a hook, a step or an observer of a transition of the same thread. EAGAIN: 16
+ * threads have one. Any thread. In a child of fork, leave an arena alone that other threads used. */
+
+/* An arena; where one is asked for further below, NULL means the arena of the process heap, that is of malloc. */
+struct bellows_arena;
+
+struct bellows_arena_options {
+  size_t section_size;    /* in bytes, a power of two from 4 MiB to 1 GiB; 0: 128 MiB */
+  uint32_t grows_by_need; /* 1: an allocation adds a section and brings it online where there is no room */
+  uint32_t reserved;
+};
+
+/* Reserves addresses for `capacity` bytes, at most 64 TiB, rounded up to sections; none of it is memory yet. `options`
+ * may be NULL; `size` is sizeof *options. ENOMEM; ENOSYS: pages of this system are not 4 KiB. */
+int bellows_arena_reserve(size_t capacity, const struct bellows_arena_options *options, size_t size,
+                          struct bellows_arena **arena);
+/* Gives everything back. Nobody may use the arena any more, its balloons are destroyed and its devices removed before.
+ * EBUSY: a thread is at a transition. */
+int bellows_arena_release(struct bellows_arena *arena);
+/* The first address, and in *bytes (unless NULL) how many there are. */
+void *bellows_arena_range(struct bellows_arena *arena, size_t *bytes);
+
+/* Where the descriptors of a section lie. */
+enum {
+  BELLOWS_MEMMAP_PREFER = 0,  /* at its own start where the sizes allow it, else outside */
+  BELLOWS_MEMMAP_REQUIRE = 1, /* at its own start, or EINVAL */
+  BELLOWS_MEMMAP_OUTSIDE = 2, /* in a mapping of its own */
+  BELLOWS_MEMMAP_STORAGE = 3, /* in memory of the caller's */
+  BELLOWS_MEMMAP_RESERVE = 4, /* in one that bellows_arena_reserve_memmaps keeps; ENOMEM: there is none */
+};
+
+enum {
+  BELLOWS_ADD_LAZY = 1, /* descriptors become resident when they are used, not at once */
+  BELLOWS_ADD_HUGE = 2, /* descriptors are advised to be in huge pages where they fill one */
+  /* Descriptors are all resident, and the section is kept offline: bringing it online needs no memory. */
+  BELLOWS_ADD_SPARE = 4,
+};
+
+/* How descriptors are carved out of the section that they describe, in pages of the arena. */
+struct bellows_altmap {
+  size_t base;    /* the first page of what is described */
+  size_t reserve; /* pages at the front that are the owner's */
+  size_t free;    /* pages that are set aside for descriptors */
+  size_t align;   /* pages that were skipped for alignment */
+  size_t alloc;   /* pages that are handed out: 0 when the section has gone */
+};
+
+/* What a step of an addition sees. */
+struct bellows_section_plan {
+  struct bellows_arena *arena;
+  void *start;
+  size_t bytes;
+  void *memmap; /* NULL in set_up */
+  size_t memmap_bytes;
+  struct bellows_altmap altmap; /* may be changed in set_up; all zero where the section does not host itself */
+  intptr_t node;                /* -1: none in particular */
+};
+/* 0 or an errno, which ends the addition as if it had never been. With no lock held. */
+typedef int bellows_section_step(void *context, struct bellows_section_plan *plan);
+typedef void bellows_section_end(void *context, struct bellows_section_plan *plan);
+
+/* Asked for an aligned run of fresh pages of a section that comes online, the largest that its address allows: 0 gives
+ * them to the allocator; 1 keeps them until bellows_arena_supply. With no lock held. */
+typedef int bellows_online_hook(void *context, struct bellows_arena *arena, void *start, size_t pages);
+
+struct bellows_add_options {
+  int node;        /* that the memory is bound to; -1: none in particular */
+  int memmap_node; /* of descriptors outside; -1: that of the memory */
+  uint32_t memmap; /* BELLOWS_MEMMAP_... */
+  uint32_t flags;  /* BELLOWS_ADD_... */
+  void *storage;   /* with BELLOWS_MEMMAP_STORAGE: at a page, 1/64 of the sections */
+  size_t storage_bytes;
+  bellows_online_hook *hook; /* NULL: pages are the allocator's */
+  void *hook_context;
+  bellows_section_step *set_up;    /* before the descriptors are placed; NULL: nothing */
+  bellows_section_step *construct; /* when all descriptors are valid and nobody else sees them */
+  bellows_section_end *tear_down;  /* when the section goes, or its addition fails behind set_up */
+  void *step_context;
+};
+/* No node in particular, everything as by default: `struct bellows_add_options options = BELLOWS_ADD_OPTIONS;`. */
+#define BELLOWS_ADD_OPTIONS {-1, -1, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+
+#define BELLOWS_ANYWHERE ((size_t)-1)
+
+/* Adds `count` sections in a row at place *first, or at the first places that are free if that is BELLOWS_ANYWHERE:
+ * *first says which. They are offline. `options` may be NULL; `size` is sizeof *options. E2BIG: outside of the arena.
+ * EEXIST: a place is taken. ENOSPC: no place is free. ENOMEM; what a step answers. A few system calls a section,
+ * and 0.6 ms for 2 MiB of descriptors. */
+int bellows_arena_add(struct bellows_arena *arena, size_t count, size_t *first, const struct bellows_add_options *options,
+                      size_t size);
+/* Keeps descriptors for `count` more sections, resident, on `node` (-1: any). ENOMEM. */
+int bellows_arena_reserve_memmaps(struct bellows_arena *arena, size_t count, int node);
+/* EEXIST: a section is registered already. */
+int bellows_arena_register(struct bellows_arena *arena, size_t first, size_t count);
+/* EINVAL: a section is not registered. */
+int bellows_arena_unregister(struct bellows_arena *arena, size_t first, size_t count);
+/* All of them or none. EINVAL: one is online. ENOMEM; what an observer answers. */
+int bellows_arena_online(struct bellows_arena *arena, size_t first, size_t count);
+/* All of them or none, within so many milliseconds; where *cancel (it may be NULL) becomes non-zero it ends with EINTR.
+ * Fills *report as bellows_offline does. EINVAL: one is offline. EBUSY: pages are in use. What an observer answers. */
+int bellows_arena_offline(struct bellows_arena *arena, size_t first, size_t count, unsigned milliseconds,
+                          const int *cancel, struct bellows_offline_report *report, size_t size);
+/* EBUSY: one is not offline. EINVAL: there are several and one hosts its own descriptors: such go singly. */
+int bellows_arena_remove(struct bellows_arena *arena, size_t first, size_t count);
+/* Replaces the hook of sections that are offline; NULL: pages are the allocator's. EBUSY: one is not offline. */
+int bellows_arena_set_hook(struct bellows_arena *arena, size_t first, size_t count, bellows_online_hook *hook,
+                           void *context);
+
+/* Pages of sections that are online: at a multiple of `alignment`, a power of two; `bytes` is rounded up to pages. They
+ * are zero. ENOMEM. */
+int bellows_arena_allocate(struct bellows_arena *arena, size_t bytes, size_t alignment, void **start);
+/* Frees them, all or in parts. EINVAL: not all of it is allocated. */
+int bellows_arena_free(struct bellows_arena *arena, void *start, size_t bytes);
+/* Gives pages that an online hook kept to the allocator: in one section. EINVAL: one is not kept. */
+int bellows_arena_supply(struct bellows_arena *arena, void *start, size_t pages);
+
+enum {
+  BELLOWS_SECTION_OFFLINE = 1,
+  BELLOWS_SECTION_GOING_ONLINE = 2,
+  BELLOWS_SECTION_ONLINE = 3,
+  BELLOWS_SECTION_GOING_OFFLINE = 4,
+};
+enum {
+  BELLOWS_SECTION_REGISTERED = 1,
+  BELLOWS_SECTION_SELF_HOSTED = 2,
+  BELLOWS_SECTION_POPULATED = 4, /* all descriptors are resident, and stay so */
+  BELLOWS_SECTION_SPARE = 8,     /* offline, in reserve */
+};
+
+struct bellows_section {
+  size_t index;  /* its place */
+  size_t number; /* order of birth: stays, whatever is added or removed around it */
+  void *start;
+  size_t bytes;
+  uint32_t state; /* BELLOWS_SECTION_OFFLINE ... */
+  uint32_t flags; /* BELLOWS_SECTION_REGISTERED ... */
+  int32_t node;   /* -1: none in particular */
+  uint32_t reserved;
+  void *memmap;
+  size_t memmap_bytes;
+  struct bellows_altmap altmap; /* all zero where the descriptors lie outside */
+  size_t present; /* bytes that came online; 0 while offline */
+  size_t managed; /* of these, the allocator's: without descriptors and without what a hook keeps */
+  size_t used;    /* of these, allocated */
+};
+
+/* What is known of the section at a place: fills *out, of which `size` bytes are known to the caller. ENXIO. */
+int bellows_arena_section(struct bellows_arena *arena, size_t index, struct bellows_section *out, size_t size);
+
+enum {
+  BELLOWS_EVENT_GOING_ONLINE = 0, /* a question */
+  BELLOWS_EVENT_CANCEL_ONLINE = 1,
+  BELLOWS_EVENT_ONLINE = 2,
+  BELLOWS_EVENT_GOING_OFFLINE = 3, /* a question; nothing is allocated there any more */
+  BELLOWS_EVENT_CANCEL_OFFLINE = 4,
+  BELLOWS_EVENT_OFFLINE = 5,
+  BELLOWS_EVENT_NODE_ADDING_FIRST = 6, /* the first memory of a node: a question */
+  BELLOWS_EVENT_NODE_CANCEL_ADDING_FIRST = 7,
+  BELLOWS_EVENT_NODE_ADDED_FIRST = 8,
+  BELLOWS_EVENT_NODE_REMOVING_LAST = 9, /* its last: a question */
+  BELLOWS_EVENT_NODE_CANCEL_REMOVING_LAST = 10,
+  BELLOWS_EVENT_NODE_REMOVED_LAST = 11,
+};
+
+struct bellows_notice {
+  uint32_t event;
+  int32_t node;
+  void *start; /* behind the descriptors */
+  size_t bytes;
+  size_t section;
+};
+
+/* Answers a question: 0 goes on; 1 goes on without the observers behind; -errno objects, -1 (EPERM) without a reason.
+ * What is called off is told to all, also to those who were not asked. In the thread of the transition, with no lock
+ * held: it may allocate. */
+typedef int bellows_notified(void *context, const struct bellows_notice *notice);
+struct bellows_observer;
+
+/* Adds an observer; higher priorities are told first, of equals the older. ENOMEM. */
+int bellows_arena_observe(struct bellows_arena *arena, bellows_notified *notified, void *context, int priority,
+                          struct bellows_observer **observer);
+/* Ends it. A call to it may still be under way in another thread. */
+int bellows_arena_unobserve(struct bellows_arena *arena, struct bellows_observer *observer);
+
 /* ---- Balloons, huge pages, sub-blocks, device memory -----------------------------------------------------
  *
  * Who gets the pages of a fresh section before malloc sees them, and how they become memory. All functions may be called
  * from any thread. Those that answer int answer 0 or an errno, and have changed nothing where that is not said
  * otherwise. ENOSYS: the process has no Bellows heap; ENOMEM: the system, or the arena, has no memory. */
-
-/* An arena; where one is asked for, NULL means the arena of the process heap, that is of malloc. */
-struct bellows_arena;
 
 /* A balloon: pages that are there and that nobody can use, because no memory is behind them. Deflating binds memory to
  * pages and gives them to the allocator, so that the resident size grows by exactly that; inflating takes free pages

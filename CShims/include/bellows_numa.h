@@ -45,4 +45,12 @@ intptr_t bellows_thread_processors(uint32_t *processors, size_t room);
 // A figure of a node's meminfo in bytes, such as "MemFree"; opens, reads and closes one file, and allocates nothing.
 intptr_t bellows_node_bytes(unsigned node, const char *name);
 
+// The node that the calling thread runs on; -ENODEV where its memory policy says that memory comes from elsewhere.
+intptr_t bellows_local_node(void);
+// Writes the nodes 0 to 63 that the calling thread may have memory of, or none where its memory policy is not to take what is
+// near, or a system call filter is in force (which may end the process for a call that it does not know).
+intptr_t bellows_local_nodes(uint64_t *nodes);
+// Writes the distances from a node to the nodes 0 to `count` - 1; 0 where one is not online.
+intptr_t bellows_node_distances(unsigned node, uint8_t *distances, size_t count);
+
 #endif

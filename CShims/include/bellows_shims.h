@@ -133,6 +133,11 @@ enum {
   BELLOWS_MAP_HUGE,    // (address, length)         mmap FIXED read-write of the kernel's reserved huge pages
   BELLOWS_MAP_FILE,    // (address, length, file, offset) mmap FIXED read-write, shared with the file
   BELLOWS_FILE_BYTES,  // (file)                    fstat                     -> the file's length
+  BELLOWS_CURRENT_NODE,  // ()                      getcpu                    -> the node that the thread runs on; -ENODEV:
+                       //                           its memory policy is another one than to take what is near
+  BELLOWS_LOCAL_NODES,  // (mask)                   get_mempolicy: the nodes 0 to 63 that the thread may have memory of;
+                       //                           none where its memory policy is another one, or a filter is in force
+  BELLOWS_DISTANCES,   // (node, bytes, count)      the node's distances to nodes 0 to count - 1; 0: unknown
 };
 // The result of the call, or -errno.
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);

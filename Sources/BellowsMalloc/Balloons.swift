@@ -4,7 +4,7 @@ import BellowsCoreEmbedded
 import CMalloc
 import CShims
 
-private let noSystem: Int32 = 38
+private let noSystem = Answer.noSystem
 private let invalid = Refusal.invalid.number
 private let noMemory = Refusal.noMemory.number
 
@@ -12,16 +12,6 @@ private let noMemory = Refusal.noMemory.number
 private func arena(_ handle: UInt) -> ArenaRef? {
   if handle != 0 { return ArenaRef(handle) }
   return Process.isReady || Process.start() ? Process.arena : nil
-}
-
-/// 0, or the errno that `body` throws.
-private func number(_ body: () throws(Refusal) -> Void) -> Int32 {
-  do throws(Refusal) {
-    try body()
-    return 0
-  } catch {
-    return error.number
-  }
 }
 
 private func answer(_ outcome: BalloonOutcome, _ done: UInt) -> Int32 {
@@ -103,14 +93,16 @@ func balloonFigures(_ balloon: UInt, _ target: UInt, _ size: UInt) {
 func hugePageTake(_ balloon: UInt, _ reserved: Int32, _ page: UInt) -> Int32 {
   let record = BalloonRef(balloon)
   guard record.it.traits.unitPages > 1 else { return invalid }
-  return number { () throws(Refusal) in Ref<UInt>(page).it = try record.takeUnit(reserved: reserved != 0) }
+  return Answer.number { () throws(Refusal) in
+    Ref<UInt>(page).it = try record.takeUnit(reserved: reserved != 0)
+  }
 }
 
 @c(bw_huge_page_give)
 func hugePageGive(_ balloon: UInt, _ reserved: Int32, _ page: UInt) -> Int32 {
   let record = BalloonRef(balloon)
   guard record.it.traits.unitPages > 1 else { return invalid }
-  return number { () throws(Refusal) in try record.giveUnit(page, reserved: reserved != 0) }
+  return Answer.number { () throws(Refusal) in try record.giveUnit(page, reserved: reserved != 0) }
 }
 
 // MARK: Sub-blocks
@@ -122,14 +114,14 @@ func subBlockSize(_ handle: UInt) -> UInt { arena(handle)?.it.geometry.pageblock
 func subBlockUnplug(_ handle: UInt, _ start: UInt) -> Int32 {
   guard let arena = arena(handle) else { return noSystem }
   guard let record = arena.subBlocks() else { return noMemory }
-  return number { () throws(Refusal) in try record.unplug(start) }
+  return Answer.number { () throws(Refusal) in try record.unplug(start) }
 }
 
 @c(bw_sub_block_plug)
 func subBlockPlug(_ handle: UInt, _ start: UInt) -> Int32 {
   guard let arena = arena(handle) else { return noSystem }
   guard let record = arena.subBlocks() else { return noMemory }
-  return number { () throws(Refusal) in try record.plug(start) }
+  return Answer.number { () throws(Refusal) in try record.plug(start) }
 }
 
 @c(bw_sub_block_add_section)
@@ -163,7 +155,7 @@ func deviceAdd(_ handle: UInt, _ request: UInt, _ size: UInt, _ device: UInt) ->
   wanted.unitShift = unsafe asked.huge != 0 ? 21 : Page.shift
   wanted.isMemmapInside = unsafe asked.memmap_inside != 0
   wanted.reserveBytes = UInt(bitPattern: unsafe asked.reserve)
-  return number { () throws(Refusal) in Ref<UInt>(device).it = try arena.addDevice(wanted).address }
+  return Answer.number { () throws(Refusal) in Ref<UInt>(device).it = try arena.addDevice(wanted).address }
 }
 
 @c(bw_device_units)
@@ -174,23 +166,23 @@ func deviceUnits(_ device: UInt, _ count: UInt) -> UInt {
 
 @c(bw_device_acquire)
 func deviceAcquire(_ device: UInt, _ unit: UInt) -> Int32 {
-  number { () throws(Refusal) in try DeviceRef(device).acquire(unit) }
+  Answer.number { () throws(Refusal) in try DeviceRef(device).acquire(unit) }
 }
 
 @c(bw_device_retain)
 func deviceRetain(_ device: UInt, _ unit: UInt) -> Int32 {
-  number { () throws(Refusal) in try DeviceRef(device).retain(unit) }
+  Answer.number { () throws(Refusal) in try DeviceRef(device).retain(unit) }
 }
 
 @c(bw_device_release)
 func deviceRelease(_ device: UInt, _ unit: UInt) -> Int32 {
-  number { () throws(Refusal) in try DeviceRef(device).release(unit) }
+  Answer.number { () throws(Refusal) in try DeviceRef(device).release(unit) }
 }
 
 @c(bw_device_remove)
 func deviceRemove(_ device: UInt, _ milliseconds: UInt32) -> Int32 {
   let record = DeviceRef(device)
-  return number { () throws(Refusal) in
+  return Answer.number { () throws(Refusal) in
     try ArenaRef(record.it.arena).removeDevice(record, within: UInt64(milliseconds))
   }
 }

@@ -131,14 +131,14 @@ enum Control {
 
     private func trim() -> Int32 {
       let heap = Process.heap
-      let before = Process.zone.it.returnedPages
+      let before = Process.arena.returnedPages()
       // Idle threads keep shards: one look to see who is idle, one to take what they have.
       if !bellows_is_filtered() {
         for _ in 0..<2 { Helper.trimIdleThreads() }
       }
       _ = heap.trim(nil, keep: argument(0) &>> Page.shift)
       let now = heap.statistics()
-      answer(0, (Process.zone.it.returnedPages &- before) &<< Page.shift)
+      answer(0, (Process.arena.returnedPages() &- before) &<< Page.shift)
       answer(1, now.residentFreeBytes)
       Log.notePurges(isUrgent: true)
       return 0

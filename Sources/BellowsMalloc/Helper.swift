@@ -48,9 +48,8 @@ enum Helper {
   }
 
   private static func considerStart() {
-    let zone = Process.zone
     let mode = settings.it.helper
-    guard zone.it.usedPages &+ zone.it.dirtyPages >= leastPages, mode != 1,
+    guard Process.arena.roughlyHeldPages() >= leastPages, mode != 1,
       mode == 2 || !bellows_is_single_threaded(),
       // A child of vfork runs on the memory of its parent: no thread of its own here.
       UInt(bellows_process_id()) == Process.processID,
@@ -94,7 +93,7 @@ enum Helper {
     // 4096 shards take a few milliseconds; what is left waits for the next look.
     Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)
     Log.notePurges(isUrgent: false)
-    return isBusy || Process.zone.it.dirtyPages != 0
+    return isBusy || Process.arena.dirtyPages() != 0
   }
 
   /// Takes what threads keep that did nothing since the last look; whether any is left to look at again.
@@ -109,7 +108,7 @@ enum Helper {
   private static func park() {
     bellows_store32(word, State.parked.rawValue)
     // What became dirty before the word changed was not noticed.
-    if Process.zone.it.dirtyPages != 0 || bellows_load32(mainEndedWord) != 0 {
+    if Process.arena.dirtyPages() != 0 || bellows_load32(mainEndedWord) != 0 {
       bellows_store32(word, State.running.rawValue)
       return
     }

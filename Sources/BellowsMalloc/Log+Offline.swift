@@ -31,7 +31,7 @@ extension Log {
     guard isOn else { return }
     var event = Event("online")
     event.add("errno", UInt(UInt32(bitPattern: error)))
-    event.add("present", Process.zone.it.presentPages &<< Page.shift)
+    event.add("present", Process.arena.totals().present &<< Page.shift)
     event.write()
   }
 

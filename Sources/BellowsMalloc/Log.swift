@@ -48,7 +48,7 @@ enum Log {
   static func notePurges(isUrgent: Bool) {
     guard isOn else { return }
     let words = Watch.words
-    let returned = UInt64(Process.zone.it.returnedPages)
+    let returned = UInt64(Process.arena.returnedPages())
     guard returned != words.it.log_returned else { return }
     let now = bellows_clock_milliseconds()
     guard isUrgent || now &- words.it.log_time >= 100 else { return }

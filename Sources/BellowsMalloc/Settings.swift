@@ -28,12 +28,12 @@ struct Settings: BitwiseCopyable {
   var helper: UInt8
   var purgeDelay: UInt64
 
-  private static var names: InlineArray<18, StaticString> {
+  private static var names: InlineArray<19, StaticString> {
     [
       "CHECK", "OFF", "PURGE_DELAY", "THREAD", "STATISTICS", "CONTROL", "LIMIT", "LOG",
       // What the tool and the tests read: not ours.
       "LIB", "SOAK", "BENCH_EXTRA", "PROGRAMS", "VM_KERNEL",
-      "TRACE", "TRACE_PROCESS", "TRACE_SAMPLED", "WORKLOAD", "RECORDER",
+      "TRACE", "TRACE_PROCESS", "TRACE_SAMPLED", "TRACE_CHILDREN", "WORKLOAD", "RECORDER",
     ]
   }
 

@@ -86,10 +86,13 @@ static inline void took(struct lane *lane, uint64_t begin) {
   if (time > lane->figures->longest) __atomic_store_n(&lane->figures->longest, time, __ATOMIC_RELEASE);
 }
 
-bool allocate(struct lane *lane, struct slot *slot, size_t size) {
+// `alignment` is 0 where any will do.
+static inline bool obtain(struct lane *lane, struct slot *slot, size_t size, size_t alignment) {
   bool timed = (draw(lane) >> 40 & TIMED_MASK) == 0;
   uint64_t begin = timed ? now() : 0;
-  char *block = malloc(size);
+  void *block = NULL;
+  if (alignment == 0) block = malloc(size);
+  else if (posix_memalign(&block, alignment, size) != 0) block = NULL;
   if (timed) took(lane, begin);
   count(lane, &lane->figures->operations, 1);
   slot->block = block;
@@ -98,9 +101,17 @@ bool allocate(struct lane *lane, struct slot *slot, size_t size) {
     count(lane, &lane->figures->refused, 1);
     return false;
   }
+  // A block that does not lie where it was asked to is as bad as one whose contents changed.
+  if (alignment != 0 && (uintptr_t)block % alignment != 0) count(lane, &lane->figures->damaged, 1);
   write_marks(block, size);
   count(lane, &lane->figures->allocated, size);
   return true;
+}
+
+bool allocate(struct lane *lane, struct slot *slot, size_t size) { return obtain(lane, slot, size, 0); }
+
+bool allocate_aligned(struct lane *lane, struct slot *slot, size_t size, size_t alignment) {
+  return obtain(lane, slot, size, alignment < sizeof(void *) ? sizeof(void *) : alignment);
 }
 
 void release(struct lane *lane, struct slot *slot) {

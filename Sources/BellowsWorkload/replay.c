@@ -58,9 +58,10 @@ static void play(struct lane *lane) {
         else nanosleep(&(struct timespec){0, 100000}, NULL);
       }
       struct slot *slot = &slots[step->slot];
-      size_t size = step->size_kind >> 2;
+      size_t size = step->size_kind << 8 >> 10;
       switch (step->size_kind & 3) {
       case WL_ALLOCATE: allocate(lane, slot, size); break;
+      case WL_ALLOCATE_ALIGNED: allocate_aligned(lane, slot, size, (size_t)1 << (step->size_kind >> WL_ALIGNMENT_SHIFT)); break;
       case WL_FREE: release(lane, slot); break;
       case WL_REALLOCATE: reallocate(lane, slot, size); break;
       }

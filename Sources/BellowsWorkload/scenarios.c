@@ -317,8 +317,9 @@ const struct scenario scenarios[] = {
     {"threads", brief_prepare, brief},
     {"forks", forks_prepare, forks},
     {"offline", hotplug_prepare, offline_run},
-    {"limit", limit_prepare, limit_run},
     {"cycling", hotplug_prepare, cycling_run},
+    {"balloon", balloon_prepare, balloon_run},
+    {"limit", limit_prepare, limit_run},
     {"replay", replay_prepare, replay_run},
     {NULL, NULL, NULL},
 };

@@ -50,6 +50,7 @@ size_t draw_size(struct lane *lane);
 void set_sizes(uint64_t least, uint64_t most);
 uint64_t mean_size(void);
 bool allocate(struct lane *lane, struct slot *slot, size_t size);
+bool allocate_aligned(struct lane *lane, struct slot *slot, size_t size, size_t alignment);
 void release(struct lane *lane, struct slot *slot);
 bool reallocate(struct lane *lane, struct slot *slot, size_t size);
 void fill(struct lane *lane, size_t bytes);          // allocates until the lane has so many live bytes
@@ -88,6 +89,8 @@ job fill_share, keep_survivors, churn_on, churn_gently;
 void hotplug_prepare(void);
 void offline_run(void);
 void cycling_run(void);
+void balloon_prepare(void);
+void balloon_run(void);
 void limit_prepare(void);
 void limit_run(void);
 void replay_prepare(void);

@@ -130,7 +130,7 @@ import Testing
     ["--offline", "-b", "2-1"],
     ["--offline", "-b", "1,,2"], ["--offline", "128M", "-b", "1"], ["--online", "128M", "--keep-partial"],
     ["--offline", "128M", "--keep-partial", "--stay"], ["--offline", "0x20-0x10"], ["--offline", "0"],
-    ["--offline", "128M", "--deadline", "-1"],
+    ["--offline", "128M", "--deadline", "-1"], ["--online", "128M", "--node", "0"],
   ])
   func mistakes(options: [String]) throws {
     let result = try Child([Bench.tool, "ch", "1"] + options, environment: Bench.environment()).wait()

@@ -22,12 +22,28 @@ import Testing
   @Test(arguments: [
     ("usual", ""), ("all", "-a"), ("everything", "-a --output-all"), ("bytes", "-b -o RANGE,SIZE,used"),
     ("pairs", "-P -o +USED"), ("raw", "-r -a"), ("bare", "-n --summary=never"), ("only", "--summary"),
-    ("object", "-J -o +NODE,ZONE,USED,RESIDENT,BLOCKERS"),
+    ("object", "-J -o +NODE,ZONE,USED,RESIDENT,BLOCKERS,NODES"), ("nodes", "-a -o RANGE,STATE,NODE,NODES"),
   ]) func listsAsRecorded(name: String, options: String) throws {
     let arguments = ["ls", "--snapshot", Self.snapshot] + options.split(separator: " ").map { String($0) }
     let result = try Child([Bench.tool] + arguments, environment: Bench.environment()).wait()
     #expect(result.status == 0 && result.errors.isEmpty, "\(result.errors)")
     try expectGolden("ls-\(name).txt", result.output)
+  }
+
+  /// Memory blocks of two sections: one row where one row can say it of both.
+  @Test func listsMemoryBlocksAsRecorded() throws {
+    let blocks = Fixtures.tests.appending("Fixtures/snapshots/blocks.json").string
+    for (name, options) in [("blocks", []), ("blocks-all", ["-a"])] {
+      let arguments = ["ls", "--snapshot", blocks, "-o", "+NODE,ZONE"] + options
+      let result = try Child([Bench.tool] + arguments, environment: Bench.environment()).wait()
+      #expect(result.status == 0 && result.errors.isEmpty, "\(result.errors)")
+      try expectGolden("ls-\(name).txt", result.output)
+    }
+    let snapshot = try JSONDecoder().decode(
+      HeapSnapshot.self, from: Data(contentsOf: URL(fileURLWithPath: blocks)))
+    #expect(SectionRow.rows(of: snapshot, merging: false).map(\.blocks) == ["2", "1", "1", "0", "3"])
+    let choice = try #require(SectionChoice(amount: nil, blocks: "0,2"))
+    #expect(try choice.sections(of: snapshot, online: false).map(\.block) == [0, 0, 2, 2])
   }
 
   @Test(arguments: [

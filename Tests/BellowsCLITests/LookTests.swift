@@ -161,4 +161,37 @@ import Testing
     let all = try Bench.bellowsAsNobody("ls")
     #expect(all?.status == 0 && all?.output.contains(target.name) == false)
   }
+
+  /// NODE and NODES against what the kernel writes of the same mappings elsewhere.
+  @Test func nodesAreTheKernels() throws {
+    guard Bench.isComplete else { return }
+    let target = try Target("idle")
+    guard let maps = NumaMaps(reading: SystemFiles(), process: target.name) else {
+      return skip("numa_maps of this kernel")
+    }
+    struct Listing: Decodable {
+      struct Row: Decodable {
+        let range: String
+        let node: Int?
+        let nodes: [String: Int]?
+        let zone: String?
+      }
+      let memory: [Row]
+    }
+    let result = try Bench.bellows("ls", "-a", "-J", "-o", "RANGE,NODE,NODES,ZONE", target.name)
+    let rows = try JSONDecoder().decode(Listing.self, from: Data(result.output.utf8)).memory
+    #expect(!rows.isEmpty)
+    for row in rows {
+      let ends = row.range.split(separator: "-").compactMap { UInt($0.dropFirst(2), radix: 16) }
+      let kernel = maps.bytes { ends[0] <= $0.start && $0.start <= ends[1] }
+      // The kernel's line has the page descriptors in it, which NODES leaves out.
+      for (node, bytes) in row.nodes ?? [:] {
+        let number = try #require(Int(node))
+        let all = kernel[NodeNumber(rawValue: number)] ?? 0
+        #expect((all - (2 << 20)...all).contains(bytes), "\(row) \(kernel)")
+      }
+      let own = NodeNumber(rawValue: try #require(row.node))
+      #expect(kernel[own] == kernel.values.max() && row.zone == "normal")
+    }
+  }
 }

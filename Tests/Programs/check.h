@@ -173,4 +173,10 @@ static inline double seconds(void) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
+
+// Whether more threads want to run than there are cores, on average over the last minute.
+static inline int is_busy(void) {
+  double load = 0;
+  return getloadavg(&load, 1) == 1 && load > (double)sysconf(_SC_NPROCESSORS_ONLN);
+}
 #endif

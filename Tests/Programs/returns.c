@@ -154,8 +154,11 @@ static void spike(int argc, char **argv) {
   pthread_barrier_wait(&ready);
   printf("peak_kib %ld\n", resident_kib() - base);
   pthread_barrier_wait(&ready);
-  rest(option(argc, argv, "wait", 1000));
-  bounded("left_kib", resident_kib() - base, option(argc, argv, "left", 20) * 1024);
+  long wait = option(argc, argv, "wait", 1000), most = option(argc, argv, "left", 20) * 1024;
+  rest(wait);
+  // The bound is of a machine that lets the helper run. Where others keep every core busy it gets its share later.
+  for (int more = 0; more < 5 && resident_kib() - base > most && is_busy(); more++) rest(wait);
+  bounded("left_kib", resident_kib() - base, most);
   pthread_barrier_wait(&done);
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
 }

@@ -50,7 +50,7 @@ extension Arena {
     guard let section = core.section(at: start),
       start - section.it.base + pages << Page.shift <= core.it.geometry.sectionBytes
     else { preconditionFailure("not an allocation of this arena") }
-    core.it.zone.free(section, address: start, pages: pages)
+    core.zone(of: section).free(section, address: start, pages: pages)
   }
 
   private func allocate(_ pages: UInt, _ alignment: ByteCount) throws(AllocationError) -> UInt {

@@ -27,12 +27,12 @@ extension Arena {
   ///
   /// - Complexity: O(committed pageblocks). Allocations wait for one section at a time.
   public var sections: [Section] {
-    let zone = core.it.zone
     var result: [Section] = []
     // Those that are offline are in no zone: by place.
     for index in 0..<addressRange.byteCount.rawValue / configuration.sectionSize.rawValue {
       let start = addressRange.start + UInt(index * configuration.sectionSize.rawValue)
       guard let section = core.section(at: start) else { continue }
+      let zone = core.zone(of: section)
       zone.lock.acquire()
       if section.it.state != .absent, section.it.state != .device { result.append(snapshot(section, zone)) }
       zone.lock.release()

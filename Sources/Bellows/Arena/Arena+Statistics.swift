@@ -36,24 +36,16 @@ extension Arena {
   public func statistics() -> Statistics {
     core.growth.acquire()
     defer { core.growth.release() }
-    let zone = core.it.zone
-    zone.lock.acquire()
-    defer { zone.lock.release() }
-    var committedBlocks: UInt = 0
-    var section = zone.it.firstSection
-    while section != 0 {
-      committedBlocks += UInt(SectionRef(section).it.committedBlocks)
-      section = SectionRef(section).it.next
-    }
+    let totals = core.totals()
     return Statistics(
       reserved: addressRange.byteCount,
-      present: ByteCount(pages: zone.it.presentPages),
-      committed: ByteCount(pages: committedBlocks * zone.blockPages),
-      memmap: ByteCount(pages: zone.memmapPages),
-      withheld: ByteCount(pages: zone.it.withheldPages),
-      allocated: ByteCount(pages: zone.it.usedPages),
-      freeResident: ByteCount(pages: zone.it.dirtyPages),
-      returned: ByteCount(pages: zone.it.returnedPages),
+      present: ByteCount(pages: totals.present),
+      committed: ByteCount(pages: totals.committed),
+      memmap: ByteCount(pages: totals.memmap),
+      withheld: ByteCount(pages: totals.withheld),
+      allocated: ByteCount(pages: totals.used),
+      freeResident: ByteCount(pages: totals.dirty),
+      returned: ByteCount(pages: totals.returned),
       metadata: .bytes(Int(records.mappedBytes)),
       sections: Int(core.it.sections))
   }

@@ -109,7 +109,7 @@ public final class Arena: Sendable {
   @discardableResult
   public func trim(keeping reserve: ByteCount = .zero) -> ByteCount {
     let keep = UInt(max(reserve.rawValue, 0)) >> Page.shift
-    return ByteCount(pages: core.it.zone.purge(dirtySince: .max, keep: keep))
+    return ByteCount(pages: core.purge(dirtySince: .max, keep: keep))
   }
 
   // MARK: Heaps

@@ -3,9 +3,6 @@
 //   one mapping     │ arena │ zone        │ chain, placement │
 //                                            │
 //   mapped chunks                            └──► │ next, bytes │ metadata ... │ ──► ...
-//
-// The engine never gives its metadata back: the process heap has no end. An arena has one, so its system calls
-// pass through here, and each mapping that the engine asks for gets a page in front that chains it.
 
 import BellowsCore
 import CShims
@@ -37,58 +34,30 @@ struct ArenaRecords: Sendable {
   var platform: Platform {
     Platform(context: chain) { chain, call, a, b, c, d in
       call == SystemCall.map.rawValue
-        ? ArenaRecords.mapChained(chain, bytes: b)
+        ? MetadataChain(anchor: chain).map(b)
         : Ref<PlacementRecord>(chain + ArenaRecords.placementOffset).it.perform(call, a, b, c, d)
     }
   }
 
   /// Gives back all that was mapped for the arena, its records last.
   func release() {
-    while case let chunk = Ref<UInt>(chain).it, chunk != 0 {
-      let link = Ref<Chunk>(chunk).it
-      Ref<UInt>(chain).it = link.next
-      Platform.system.attempt(.release, chunk, link.bytes)
-    }
+    MetadataChain(anchor: chain).release()
     Platform.system.attempt(.release, base, Self.bytes)
   }
 
   /// Bytes that are mapped for records. Under the arena's growth lock.
   var mappedBytes: UInt {
     var sum = Self.bytes
-    var chunk = Ref<UInt>(chain).it
-    while chunk != 0 {
-      sum += Ref<Chunk>(chunk).it.bytes
-      chunk = Ref<Chunk>(chunk).it.next
-    }
+    MetadataChain(anchor: chain).forEach { sum += $1 }
     return sum
   }
 
   /// Where the records lie. Under the arena's growth lock.
   var ranges: [AddressRange] {
     var ranges = [AddressRange(start: base, byteCount: .bytes(Int(Self.bytes)))]
-    var chunk = Ref<UInt>(chain).it
-    while chunk != 0 {
-      ranges.append(AddressRange(start: chunk, byteCount: .bytes(Int(Ref<Chunk>(chunk).it.bytes))))
-      chunk = Ref<Chunk>(chunk).it.next
+    MetadataChain(anchor: chain).forEach {
+      ranges.append(AddressRange(start: $0, byteCount: .bytes(Int($1))))
     }
     return ranges
-  }
-
-  /// What the page in front of a mapping says.
-  private struct Chunk: BitwiseCopyable {
-    var next: UInt
-    var bytes: UInt
-  }
-
-  /// An address, or `-errno`. The engine maps metadata under the growth lock only, so the chain needs none.
-  private static func mapChained(_ chain: UInt, bytes: UInt) -> Int {
-    let length = bytes + Page.bytes
-    switch Platform.system.perform(.map, 0, length) {
-    case .failure(let error): return -Int(error)
-    case .success(let chunk):
-      Ref<Chunk>(chunk).it = Chunk(next: Ref<UInt>(chain).it, bytes: length)
-      Ref<UInt>(chain).it = chunk
-      return Int(bitPattern: chunk + Page.bytes)
-    }
   }
 }

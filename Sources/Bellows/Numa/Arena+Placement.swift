@@ -77,8 +77,8 @@ extension Arena {
   func change(_ body: (inout PlacementRecord) -> Void) throws(PlacementError) {
     core.growth.acquire()
     defer { core.growth.release() }
-    core.it.zone.lock.acquire()
-    defer { core.it.zone.lock.release() }
+    core.forEachZone { $0.lock.acquireUnranked() }
+    defer { core.forEachZone { $0.lock.release() } }
     let before = records.placement.it
     var record = before
     if !record.isSet {

@@ -47,7 +47,8 @@ struct ChCommand: ParsableCommand {
   var blocks: String?
 
   @Option(
-    help: ArgumentHelp("Only memory of this NUMA node.", valueName: "node"),
+    help: ArgumentHelp(
+      "Only sections with most of their pages on this NUMA node; for --offline.", valueName: "node"),
     completion: .custom { _, _, _ in NodeTopology(reading: SystemFiles()).nodes.map { "\($0.number)" } })
   var node: Int?
 
@@ -76,6 +77,10 @@ struct ChCommand: ParsableCommand {
     if keepPartial && stay { throw ValidationError("--keep-partial and --stay exclude each other.") }
     if online && (keepPartial || stay) {
       throw ValidationError("--keep-partial and --stay are for --offline.")
+    }
+    if online && node != nil {
+      throw ValidationError(
+        "--node is for --offline: what is offline lies on no node. `numactl` says where it comes to.")
     }
     guard deadline >= 0, deadline <= 86_400 else {
       throw ValidationError("--deadline takes a number of seconds from 0 to 86400.")

@@ -21,6 +21,7 @@ struct LsCommand: ParsableCommand {
         bellows ls                          All processes on Bellows.
         bellows ls redis-server
         bellows ls -a -o +USED,RESIDENT 4711
+        bellows ls -o RANGE,STATE,NODE,NODES 4711
         bellows ls -J 4711 | jq '.memory[] | select(.removable)'
 
       Columns of sections:
@@ -49,7 +50,7 @@ struct LsCommand: ParsableCommand {
     completion: .custom { _, _, _ in ProcessCompletion.words })
   var process: String?
 
-  @Flag(name: .shortAndLong, help: "List each section; do not merge equal neighbours.")
+  @Flag(name: .shortAndLong, help: "List each memory block; do not merge equal neighbours.")
   var all = false
 
   @Flag(name: .shortAndLong, help: "Print sizes in bytes.")
@@ -132,9 +133,11 @@ struct LsCommand: ParsableCommand {
   }
 
   private var details: HeapReader.Details {
-    let blockers = try? columns(of: SectionRow.columns, usual: SectionRow.usual)
-      .contains { $0.name == "BLOCKERS" }
-    return blockers == true || record ? [.residence, .blockers] : .residence
+    let chosen = (try? columns(of: SectionRow.columns, usual: SectionRow.usual).map(\.name)) ?? []
+    var details = HeapReader.Details.residence
+    if record || chosen.contains("BLOCKERS") { details.insert(.blockers) }
+    if record || chosen.contains("NODE") || chosen.contains("NODES") { details.insert(.nodes) }
+    return details
   }
 
   private func list(_ snapshots: [HeapSnapshot]) throws {

@@ -10,7 +10,10 @@ struct RecordCommand: ParsableCommand {
     usage: "bellows record [<options>] [--] <command> [<argument> ...]",
     discussion: """
       Becomes the command, with a library before its malloc that writes down every allocation and free: time, thread, \
-      size. The allocator stays what it is. Contents are not recorded. Children of the command are not recorded.
+      size, alignment. The allocator stays what it is. Contents are not recorded.
+
+      Children of the command are recorded too, each in a file of its own: the name with the child's number behind, as in \
+      redis.trace.4711. Each is replayed by itself. --no-children leaves them out.
 
       A recording takes about 7 bytes for each event. --sample 16 records the blocks at one address in sixteen, which is \
       enough to see the shape of memory over time.
@@ -34,6 +37,9 @@ struct RecordCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Record the blocks at one address in so many.", valueName: "number"))
   var sample = 1
+
+  @Flag(inversion: .prefixedNo, help: "Record the command's children too, each in a file of its own.")
+  var children = true
 
   @Argument(
     parsing: .captureForPassthrough,
@@ -70,6 +76,7 @@ struct RecordCommand: ParsableCommand {
     // The command has this process's number; its children have others.
     environment.values["BELLOWS_TRACE_PROCESS"] = String(getpid())
     environment.values["BELLOWS_TRACE_SAMPLED"] = String(sample)
+    environment.values["BELLOWS_TRACE_CHILDREN"] = children ? "1" : "0"
     let executable = Executable(named: command[0], searchPath: inherited["PATH"])
     if let executable, let obstacle = executable.obstacle() {
       StandardError.warning("\(executable.path) \(obstacle.sentence); so nothing is recorded.")

@@ -54,7 +54,7 @@ struct SectionChange {
   func perform(verbose: Bool) throws(TargetError) -> Outcome {
     let channel = try ControlChannel.open(process)
     let reader = try HeapReader(process)
-    let before = try reader.snapshot([])
+    let before = try reader.snapshot(choice.node == nil ? [] : .nodes)
     let residentBefore = resident()
     var report = OfflineFigures()
     var errors: [Int32] = []

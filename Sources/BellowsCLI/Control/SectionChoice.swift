@@ -78,8 +78,9 @@ struct SectionChoice: Equatable {
       var chosen: [SectionSnapshot] = []
       for range in ranges {
         for number in range {
-          guard let section = fitting.first(where: { $0.block == number }) else { throw .noSuchBlock(number) }
-          chosen.append(section)
+          let sections = fitting.filter { $0.block == number }
+          guard !sections.isEmpty else { throw .noSuchBlock(number) }
+          chosen += sections
         }
       }
       return chosen

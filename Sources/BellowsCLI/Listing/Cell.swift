@@ -9,8 +9,12 @@ enum Cell: Equatable {
   case count(Int)
   case number(Double)
   case flag(Bool)
-  /// Not known, or without a meaning here.
+  /// Bytes by number: `0:24M,1:8M`.
+  case amounts([Int: Int])
+  /// Without a meaning here: left empty.
   case none
+  /// Not known: a dash.
+  case unknown
 
   /// The value for people: sizes in the largest unit that keeps three digits, or in bytes.
   func text(inBytes: Bool) -> String {
@@ -20,7 +24,11 @@ enum Cell: Equatable {
     case .count(let count): String(count)
     case .number(let number): "\(number)"
     case .flag(let flag): flag ? "yes" : "no"
+    case .amounts(let amounts):
+      amounts.keys.sorted().map { "\($0):\(Cell.bytes(amounts[$0] ?? 0).text(inBytes: inBytes))" }
+        .joined(separator: ",")
     case .none: ""
+    case .unknown: "-"
     }
   }
 }
@@ -34,7 +42,9 @@ extension Cell: Encodable {
     case .bytes(let number), .count(let number): try container.encode(number)
     case .number(let number): try container.encode(number)
     case .flag(let flag): try container.encode(flag)
-    case .none: try container.encodeNil()
+    case .amounts(let amounts):
+      try container.encode(Dictionary(uniqueKeysWithValues: amounts.map { ("\($0)", $1) }))
+    case .none, .unknown: try container.encodeNil()
     }
   }
 }

@@ -45,9 +45,11 @@ struct SectionRow: Equatable {
       $0.sections.first?.isRemovable.map { .flag($0) } ?? .none
     },
     Column(name: "BLOCK", help: "numbers of the memory blocks") { .text($0.blocks) },
-    Column(name: "NODE", help: "NUMA node") { $0.sections.first?.node.map { .count($0) } ?? .none },
-    Column(name: "ZONE", help: "normal, movable or device") {
-      $0.sections.first?.zone.map { .text($0) } ?? .none
+    Column(name: "NODE", help: "NUMA node of most of its pages; - where none is resident") {
+      $0.sections.first?.node.map { .count($0) } ?? .unknown
+    },
+    Column(name: "ZONE", help: "normal or movable; - where it is in none") {
+      $0.sections.first?.zone.map { .text($0) } ?? .unknown
     },
     Column(name: "USED", help: "pages that are allocated") { .bytes($0.sum { $0.usedBytes }) },
     Column(name: "RESIDENT", help: "what the kernel holds of it") { $0.sum { $0.residentBytes } ?? .none },
@@ -57,16 +59,24 @@ struct SectionRow: Equatable {
       let counts = row.sections.compactMap(\.blockers)
       return counts.isEmpty ? .none : .count(counts.reduce(0, +))
     },
+    Column(name: "NODES", help: "resident bytes by NUMA node, 0:24M,1:8M", isRight: false) { row in
+      var sums: [Int: Int] = [:]
+      for share in row.sections.flatMap({ $0.nodes ?? [] }) { sums[share.node, default: 0] += share.bytes }
+      return sums.isEmpty ? .unknown : .amounts(sums)
+    },
   ]
 
   /// The columns that are listed if none are chosen.
   static let usual = ["RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK"]
 
-  /// Lists a snapshot: each section, or equal neighbours as one.
+  /// Lists a snapshot: each memory block, or equal neighbours as one. Sections of one memory block are one row, where
+  /// one row can say it of all of them.
   static func rows(of snapshot: HeapSnapshot, merging: Bool) -> [SectionRow] {
     var rows: [SectionRow] = []
     for section in snapshot.sections {
-      if merging, let last = rows.last?.sections.last, last.isLike(section), last.end == section.base {
+      if let last = rows.last?.sections.last, merging || last.block == section.block, last.isLike(section),
+        last.end == section.base
+      {
         rows[rows.count - 1].sections.append(section)
       } else {
         rows.append(SectionRow(sections: [section]))

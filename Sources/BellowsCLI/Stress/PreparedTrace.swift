@@ -14,12 +14,15 @@ struct PreparedTrace {
       case allocate = 0
       case free = 1
       case reallocate = 2
+      case allocateAligned = 3
     }
     var time: UInt64
     var operation: Operation
     var size: UInt64
     var slot: UInt32
     var turn: UInt32
+    /// The alignment as a power of two; 0 where none was asked for.
+    var alignmentShift: UInt8 = 0
   }
 
   /// The steps of each lane in order.
@@ -86,7 +89,8 @@ struct PreparedTrace {
       lanes[lane(event.thread)].append(
         Step(
           time: event.time - first, operation: operation, size: min(event.size, 1 << 46), slot: slot,
-          turn: turns[Int(slot)]))
+          turn: turns[Int(slot)],
+          alignmentShift: operation == .allocateAligned ? min(event.alignmentShift, 30) : 0))
       turns[Int(slot)] += 1
     }
     func freshSlot() -> UInt32 {
@@ -101,12 +105,12 @@ struct PreparedTrace {
 
     for event in trace.events {
       switch event.kind {
-      case .allocate:
+      case .allocate, .allocateAligned:
         // A free that was not recorded, by a library that keeps its own counsel: the old block has gone.
         if let slot = live.removeValue(forKey: event.address) { end(slot, event) }
         let slot = freshSlot()
         live[event.address] = slot
-        add(event, .allocate, slot)
+        add(event, event.kind == .allocate ? .allocate : .allocateAligned, slot)
       case .free:
         guard let slot = live.removeValue(forKey: event.address) else {
           unknown += 1
@@ -158,7 +162,8 @@ struct PreparedTrace {
     words.reserveCapacity(words.count + steps.reduce(0) { $0 + $1.count } * 3)
     for step in steps.joined() {
       words.append(step.time)
-      words.append(step.size << 2 | step.operation.rawValue)
+      words.append(
+        UInt64(step.alignmentShift) << UInt64(WL_ALIGNMENT_SHIFT) | step.size << 2 | step.operation.rawValue)
       words.append(UInt64(step.slot) | UInt64(step.turn) << 32)
     }
     return words

@@ -31,6 +31,7 @@ struct StressJSON: Encodable {
     let library: String?
     let failure: String?
     let verdict: String
+    let substitute: String?
     let bounds: [Judged]
     let seconds: Double
     let baseBytes: Int
@@ -137,6 +138,7 @@ extension StressJSON.Run {
     library = run.allocator.library
     failure = run.failure
     verdict = report.word(for: run).0
+    substitute = run.isReplaced ? report.scenario.substitute : nil
     bounds = report.judgements.filter { $0.allocator == run.allocator.name }.map { judgement in
       switch judgement.result {
       case .success(let verdict):

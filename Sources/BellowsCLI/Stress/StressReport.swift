@@ -159,8 +159,28 @@ struct StressReport {
     sentences.append(
       "One operation in eight is timed, the call alone; reading the clock takes \(clock) ns of each latency. The longest is the longest of those timed."
     )
+    sentences += substitutes
     if let agreement { sentences.append(agreement) }
     sentences.append("One run each, one after the other; rates and latencies differ from run to run.")
+    return sentences
+  }
+
+  /// Which allocators went without what the scenario is about, and what stood in for it.
+  var substitutes: [String] {
+    func names(_ runs: [StressRun]) -> String { runs.map(\.allocator.name).joined(separator: ", ") }
+    let missing = runs.filter { $0.failure == nil && $0.isMissing }
+    let replaced = runs.filter { $0.failure == nil && $0.isReplaced }
+    var sentences: [String] = []
+    if !missing.isEmpty {
+      sentences.append(
+        "\(names(missing)): no \(scenario.subject ?? "such function") there, so the load ran without it and is not judged."
+      )
+    }
+    if !replaced.isEmpty {
+      sentences.append(
+        "\(names(replaced)): no \(scenario.subject ?? "such function") there; \(scenario.substitute ?? "the system's") stood in."
+      )
+    }
     return sentences
   }
 

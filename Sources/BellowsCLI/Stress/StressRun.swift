@@ -80,6 +80,8 @@ struct StressRun {
   var heat: StressHeat?
   /// Whether the allocator lacks what the scenario needs; then the scenario was run without it.
   var isMissing = false
+  /// Whether something of the system's stood in for what it lacks.
+  var isReplaced = false
   /// What went wrong; nil where the run came to its end.
   var failure: String?
 
@@ -163,7 +165,7 @@ struct StressRunner {
     }
     run.events = page.events
     run.counts = page.counts
-    run.isMissing = page.isMissing
+    (run.isMissing, run.isReplaced) = (page.isMissing, page.isReplaced)
     (run.children, run.lost) = (page.children, page.lost)
     (run.latency, run.longest) = (page.latency, page.longest)
     run.heat = watchesHeat ? heat : nil

@@ -33,6 +33,10 @@ struct StressScenario: Sendable {
   let bounds: [String]
   /// What it needs.
   var need = Need.malloc
+  /// What Bellows alone has of what it is about, in words.
+  var subject: String?
+  /// What of the system's stands in for it under other allocators; nil: nothing, and the load runs without it.
+  var substitute: String?
 
   /// All scenarios in the order in which they are listed.
   static let all: [StressScenario] = [
@@ -67,14 +71,19 @@ struct StressScenario: Sendable {
       name: "offline",
       summary: "A load leaves fragments; then the sections are taken offline, and come back.",
       sizes: 256...4096, turn: "offline", bounds: ["rss - base < 0.25 * max(live) @ offline..online"],
-      need: .hotplug),
+      need: .hotplug, subject: "sections that go offline"),
     StressScenario(
       name: "cycling", summary: "Sections go offline and come back while threads allocate.", live: 128 << 20,
-      bounds: ["refused < 1"], need: .hotplug),
+      bounds: ["refused < 1"], need: .hotplug, subject: "sections that go offline"),
+    StressScenario(
+      name: "balloon",
+      summary: "A balloon takes what is free and gives it back while the load swings.", live: 128 << 20,
+      sizes: 256...16384, bounds: ["refused < 1"], need: .hotplug, subject: "balloon"),
     StressScenario(
       name: "limit",
       summary: "More is wanted than a hard limit allows: malloc refuses, and the program goes on.",
-      live: 128 << 20, sizes: 256...4096, bounds: ["rss - base < 0.85 * max(live) @ 60%"], need: .hotplug),
+      live: 128 << 20, sizes: 256...4096, bounds: ["rss - base < 0.85 * max(live) @ 60%"],
+      need: .hotplug, subject: "limit of its own", substitute: "the kernel's RLIMIT_DATA"),
     StressScenario(
       name: "replay", summary: "What `bellows record` has recorded of a real program.",
       turn: "end of the trace",

@@ -20,6 +20,7 @@ enum StressText {
         })
     }
     if !report.judgements.isEmpty { parts.append(report.boundTable.text { style.mark($0, .bad) }) }
+    parts += report.substitutes
     if let agreement = report.agreement { parts.append(agreement) }
     return parts.joined(separator: "\n\n")
   }

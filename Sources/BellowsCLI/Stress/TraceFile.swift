@@ -12,6 +12,7 @@ struct TraceFile {
     case free = 2
     case moving = 3
     case moved = 4
+    case allocateAligned = 5
   }
 
   /// One event.
@@ -26,6 +27,8 @@ struct TraceFile {
     var address: UInt64
     /// Its size in bytes, where it begins or moves.
     var size: UInt64
+    /// Its alignment as a power of two, where one was asked for; else 0.
+    var alignmentShift: UInt8 = 0
   }
 
   /// Why a file is no recording.
@@ -40,17 +43,20 @@ struct TraceFile {
       case .unreadable(let code): "\(path) cannot be read: \(code)."
       case .notATrace: "\(path) is not a recording of `bellows record`."
       case .otherSchema(let schema):
-        "\(path) is a recording of schema \(schema); this version reads schema \(TraceFile.schema)."
+        "\(path) is a recording of schema \(schema); this version reads schemas 1 to \(TraceFile.schema)."
       }
     }
   }
 
-  static let schema: UInt32 = 1
+  /// The newest schema that is read; 1 lacks aligned allocations and parents.
+  static let schema: UInt32 = 2
 
   /// The name of the program, cut off after 31 bytes.
   let command: String
   /// One address in so many was recorded.
   let sampled: Int
+  /// The process that a recorded child comes from; 0: none.
+  let parent: Int32
   /// The events in the order of their time; those of one thread keep their order.
   let events: [Event]
   /// Whether the file ends within a chunk, as when the program was killed.
@@ -79,15 +85,16 @@ struct TraceFile {
   /// Makes a recording of events that are in order.
   init(events: [Event], command: String = "", sampled: Int = 1) {
     (self.events, self.command, self.sampled) = (events, command, sampled)
-    isCutOff = false
+    (parent, isCutOff) = (0, false)
   }
 
   /// Parses the bytes of a recording.
   init(parsing bytes: [UInt8]) throws(Problem) {
     guard bytes.count >= 64, bytes[..<8].elementsEqual("BLWTRACE".utf8) else { throw .notATrace }
     let schema = Self.word(bytes, 8)
-    guard schema == Self.schema else { throw .otherSchema(schema) }
+    guard schema >= 1, schema <= Self.schema else { throw .otherSchema(schema) }
     sampled = max(1, Int(Self.word(bytes, 12)))
+    parent = Int32(truncatingIfNeeded: Self.word(bytes, 28))
     command = String(decoding: bytes[32..<64].prefix { $0 != 0 }, as: UTF8.self)
     var events: [Event] = []
     var place = 64
@@ -130,12 +137,17 @@ struct TraceFile {
         guard let wait = varint(), let step = varint() else { return false }
         time &+= wait
         address &+= (step >> 1) ^ (0 &- (step & 1))
-        var size: UInt64 = 0
-        if kind == .allocate || kind == .moved {
+        var event = Event(time: time, thread: thread, kind: kind, address: address &* 8, size: 0)
+        if kind == .allocate || kind == .moved || kind == .allocateAligned {
           guard let number = varint() else { return false }
-          size = number
+          event.size = number
         }
-        events.append(Event(time: time, thread: thread, kind: kind, address: address &* 8, size: size))
+        if kind == .allocateAligned {
+          guard place < end, bytes[place] < 64 else { return false }
+          event.alignmentShift = bytes[place]
+          place += 1
+        }
+        events.append(event)
       }
       return true
     }

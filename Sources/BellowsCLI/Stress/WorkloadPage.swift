@@ -59,7 +59,9 @@ import SystemPackage
   /// Children that hung or died.
   var lost: Int { unsafe Int(wl_lost(page)) }
   /// Whether the allocator lacks what the scenario needs beside malloc.
-  var isMissing: Bool { unsafe wl_missing(page) != 0 }
+  var isMissing: Bool { unsafe wl_missing(page) == WL_MISSING.rawValue }
+  /// Whether something of the system's stands in for it.
+  var isReplaced: Bool { unsafe wl_missing(page) == WL_REPLACED.rawValue }
   /// Why the program gave up.
   var message: String { unsafe String(cString: wl_message(page)) }
 

@@ -49,21 +49,27 @@ struct HeapReader {
     static let residence = Details(rawValue: 1)
     /// What lives in each pageblock.
     static let blockers = Details(rawValue: 2)
+    /// On which NUMA nodes its pages are.
+    static let nodes = Details(rawValue: 4)
   }
 
   /// Copies the heap.
   func snapshot(_ details: Details = .residence) throws(TargetError) -> HeapSnapshot {
     let records = try sectionRecords()
     let (sections, consistency) = try consistentSections(records)
-    let zone = try memory.value(Zone.self, at: UInt(header.zone))
+    let zones = try zones()
     let huge = try memory.value(HugeTable.self, at: UInt(header.heap) + Heap.hugeOffset)
     var result = HeapSnapshot(
       process: target.id, name: target.name, version: BELLOWS_VERSION_TEXT, consistency: consistency,
       sectionBytes: Int(geometry.sectionBytes), pageblockBytes: Int(geometry.pageblockBytes),
       sections: sections.sorted { $0.base < $1.base }, hugeBlocks: Int(clamping: huge.count),
-      hugeBytes: Int(clamping: huge.bytes), returnedBytes: Int(clamping: zone.returnedPages &* Page.bytes),
+      hugeBytes: Int(clamping: huge.bytes),
+      returnedBytes: Int(clamping: zones.reduce(0) { $0 &+ $1.record.returnedPages } &* Page.bytes),
       heaps: try threadHeaps())
-    if details.isEmpty { return result }
+    if details.contains(.nodes) {
+      for place in result.sections.indices { result.sections[place].locate(in: target.id) }
+    }
+    if details.isDisjoint(with: [.residence, .blockers]) { return result }
     let residence = try Residence(of: target.id)
     defer { residence.close() }
     if details.contains(.blockers) { try census(residence).fill(&result) }
@@ -74,16 +80,31 @@ struct HeapReader {
   /// Its limits, and what it holds. Read one after the other: exact where the process stands still.
   func limits() throws(TargetError) -> HeapLimits {
     let limit = try memory.value(Limit.self, at: UInt(header.heap) + Heap.limitOffset)
-    let zone = try memory.value(Zone.self, at: UInt(header.zone))
+    let held = try zones().reduce(0) { $0 &+ $1.record.usedPages &+ $1.record.dirtyPages }
     let huge = try memory.value(HugeTable.self, at: UInt(header.heap) + Heap.hugeOffset)
     func bytes(_ pages: UInt) -> Int { Int(clamping: pages &* Page.bytes) }
     return HeapLimits(
       softBytes: bytes(limit.softPages), hardBytes: bytes(limit.hardPages),
-      heldBytes: bytes(zone.usedPages &+ zone.dirtyPages) + Int(clamping: huge.bytes))
+      heldBytes: bytes(held) + Int(clamping: huge.bytes))
   }
 
   func census(_ residence: Residence) -> Census {
     Census(memory: memory, geometry: geometry, residence: residence)
+  }
+
+  // MARK: Zones
+
+  /// The zones and where they are: one, or one more than there are nodes with memory of the heap.
+  private func zones() throws(TargetError) -> [(address: UInt, record: Zone)] {
+    var result: [(address: UInt, record: Zone)] = []
+    var next = UInt(header.zone)
+    while next != 0 {
+      guard result.count <= 65 else { throw .damaged(target.id, what: "its zones have no end") }
+      let record = try memory.value(Zone.self, at: next)
+      result.append((next, record))
+      next = record.next
+    }
+    return result
   }
 
   // MARK: Sections
@@ -103,31 +124,35 @@ struct HeapReader {
   private func consistentSections(
     _ records: [UInt]
   ) throws(TargetError) -> ([SectionSnapshot], HeapSnapshot.Consistency) {
-    let counter = UInt(header.zone)
     for attempt in 0..<20 {
-      let before = try changes(counter)
-      if before & 1 == 0 {
+      // Also how many zones there are: one that came meanwhile counts as a change.
+      let before = try changes()
+      if before.allSatisfy({ $0 & 1 == 0 }) {
         let sections = try self.sections(records)
-        if try changes(counter) == before { return (sections, .whole) }
-      } else if attempt > 2, target.isStopped, try changes(counter) == before {
+        if try changes() == before { return (sections, .whole) }
+      } else if attempt > 2, target.isStopped, try changes() == before {
         return (try sections(records), .midChange)
       }
       usleep(useconds_t(50 << min(attempt, 6)))
     }
     var sections: [SectionSnapshot] = []
     for record in records {
-      guard let bytes = try settled(record, counter) else { throw .changing(target.id) }
+      guard let bytes = try settled(record) else { throw .changing(target.id) }
       if let section = try decode(bytes) { sections.append(section) }
     }
     return (sections, .bySection)
   }
 
-  /// The count of changes of the zone at an address: the four bytes behind its lock's word.
-  private func changes(_ zone: UInt) throws(TargetError) -> UInt32 {
-    UInt32(truncatingIfNeeded: try memory.words(at: zone, count: 1)[0] >> 32)
+  /// The count of changes of each zone: the four bytes behind its lock's word.
+  private func changes() throws(TargetError) -> [UInt32] {
+    try zones().map { UInt32(truncatingIfNeeded: $0.record.lockWord >> 32) }
   }
 
-  private func settled(_ record: UInt, _ counter: UInt) throws(TargetError) -> [UInt8]? {
+  private func settled(_ record: UInt) throws(TargetError) -> [UInt8]? {
+    // The zone that has it; of one that is offline, any. A device's section has a region there, which is left alone.
+    let section = try memory.value(Section.self, at: record)
+    let known = try zones().map(\.address)
+    let counter = known.contains(section.zone) ? section.zone : UInt(header.zone)
     for attempt in 0..<2000 {
       if let bytes = try memory.settledBytes(at: record, count: sectionRecordBytes, changes: counter) {
         return bytes

@@ -37,12 +37,15 @@ struct HeapSnapshot: Codable, Equatable {
 struct SectionSnapshot: Codable, Equatable {
   var base: UInt
   var bytes: Int
-  /// Its memory block.
+  /// Its memory block, which may have other sections too.
   var block: Int
   /// One of the words of `SectionState`.
   var state: String
   var zone: String?
+  /// The node that most of its resident pages are on; nil where none is resident, or that was not looked at.
   var node: Int?
+  /// All nodes that it has pages on.
+  var nodes: [NodeShare]?
   /// The address of its page descriptors.
   var memmap: UInt
   /// Pageblocks at the start that hold its page descriptors; 0 where these are elsewhere.

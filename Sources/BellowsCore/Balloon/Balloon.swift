@@ -222,14 +222,17 @@ extension Ref where Pointee == Balloon {
 
   /// Free pages of the arena as it is: a balloon makes nothing grow.
   private func take(_ pages: UInt) -> PageOutcome {
-    it.arena.it.zone.allocate(pages: pages, alignment: pages)
+    it.arena.allocateHere(pages: pages, alignment: pages)
   }
 
   package var managedPages: UInt {
-    let zone = it.arena.it.zone
-    zone.lock.acquire()
-    defer { zone.lock.release() }
-    return zone.it.managedPages
+    var managed: UInt = 0
+    it.arena.forEachZone { zone in
+      zone.lock.acquire()
+      managed = managed &+ zone.it.managedPages
+      zone.lock.release()
+    }
+    return managed
   }
 
   // MARK: Relief

@@ -83,7 +83,7 @@ package struct ArenaCage: OfflineClient {
     let first = bellows_load_acquire(arena.address &+ Arena.heapsOffset)
     if first != 0 { known = HeapRef(first).explain(section, isShared: isShared, &report) }
     if let relocatables { known = known &+ relocatables.explain(section, &report) }
-    let used = arena.it.zone.census(section).used
+    let used = arena.zone(of: section).census(section).used
     if used > known { report.add(.pages, 0, count: used &- known, bytes: (used &- known) &<< Page.shift) }
   }
 

@@ -135,7 +135,7 @@ extension Ref where Pointee == Heap {
     if pages <= RunBin.mostPages { pages = RunBin(pages: pages).pages }
     if pages == run.pages { return run.address }
     let section = it.arena.knownSection(at: run.address)
-    let zone = it.arena.it.zone
+    let zone = it.arena.zone(of: section)
     if pages < run.pages {
       bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
       zone.free(section, address: run.address &+ pages &<< Page.shift, pages: run.pages &- pages)

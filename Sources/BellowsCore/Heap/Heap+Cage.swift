@@ -178,7 +178,7 @@ extension Ref where Pointee == Heap {
   package func gather(
     _ section: SectionRef, isShared: Bool = false, _ body: (ShardRef, UInt32) -> Void = { _, _ in }
   ) {
-    it.arena.it.zone.forEachUsedGranule(section) { address in
+    it.arena.zone(of: section).forEachUsedGranule(section) { address in
       let shard = ShardRef(granule(of: address))
       guard shard.owner == .unowned, shard.claim() else { return }
       guard shard.owner == .unowned else {
@@ -230,7 +230,7 @@ extension Ref where Pointee == Heap {
       known = known &+ pages
       report.add(.blocks, shard.sizeClass.bytes, count: UInt(used), bytes: pages &<< Page.shift)
     }
-    it.arena.it.zone.forEachUsedGranule(section) { address in
+    it.arena.zone(of: section).forEachUsedGranule(section) { address in
       let word = GranuleWord(bellows_load(granule(of: address)))
       if word.isRun || word.isCachedRun {
         known = known &+ word.runPages

@@ -16,12 +16,12 @@ extension Ref where Pointee == Heap {
     hugeTable.lock.acquireUnranked()
     it.arena.forEachOwnerLock { $0.acquireUnranked() }
     it.arena.growth.acquireUnranked()
-    it.arena.it.zone.lock.acquireUnranked()
+    it.arena.forEachZone { $0.lock.acquireUnranked() }
   }
 
   /// Lets go of every lock. In the parent, after fork.
   package func unlockAfterFork() {
-    it.arena.it.zone.lock.release()
+    it.arena.forEachZone { $0.lock.release() }
     it.arena.growth.release()
     it.arena.forEachOwnerLock { $0.release() }
     hugeTable.lock.release()
@@ -33,7 +33,7 @@ extension Ref where Pointee == Heap {
   /// In the child: opens every lock and takes over the heaps of the threads that are not there.
   package func adoptAfterFork(_ own: ThreadHeapRef?, parent: UInt32 = 0) {
     unlockAfterFork()
-    it.arena.it.zone.recoverAfterFork()
+    it.arena.forEachZone { $0.recoverAfterFork() }
     var heap = it.heaps
     while heap != 0 {
       let other = ThreadHeapRef(heap)
@@ -63,14 +63,14 @@ extension Ref where Pointee == Heap {
       let section = SectionRef(place)
       place = section.it.chain
       if section.it.state == .goingOffline {
-        arena.it.zone.release(section)
+        arena.zone(of: section).release(section)
         gather(section)
       } else if section.it.state == .offline, !arena.isListedOffline(section) {
         arena.listOffline(section)
       }
     }
     // Where between two steps it was caught does not matter then.
-    bellows_store(address &+ Heap.cagesOffset, arena.it.zone.sectionsGoing())
+    bellows_store(address &+ Heap.cagesOffset, arena.sectionsGoing())
     arena.endTransition()
   }
 

@@ -85,7 +85,7 @@ extension Ref where Pointee == Heap {
       }
       left &= count &+ first >= 64 ? 0 : ~0 &<< UInt64(first &+ count)
     }
-    if returned != 0 { it.arena.it.zone.noteReturned(returned) }
+    if returned != 0 { it.arena.zone(of: it.arena.knownSection(at: shard.it.base)).noteReturned(returned) }
     // What the system did not take is no hole.
     while kept != 0 {
       fillPage(shard, UInt(truncatingIfNeeded: kept.trailingZeroBitCount))

@@ -29,7 +29,9 @@ extension Ref where Pointee == Heap {
     guard current != 0 else { return 0 }
     let shard = ShardRef(current)
     let block = shard.it.local
-    guard block != 0, shard.it.holes == 0 else { return 0 }
+    guard block != 0, shard.it.holes == 0,
+      shard.it.capacity &- UInt16(truncatingIfNeeded: shard.used) <= UInt16(room)
+    else { return 0 }
     shard.it.local = 0
     bias(shard, used: UInt32(shard.it.capacity))
     unsafe heap.it.heads[unchecked: place] = link(block)
@@ -52,52 +54,57 @@ extension Ref where Pointee == Heap {
       heap.it.heads[place] = link(head)
       return head
     }
-    let freed = heap.it.freed[place]
+    let room = ThreadHeap.room(sizeClass)
+    var list = heap.it.freed[place]
+    var length = list != 0 ? UInt32(room &- heap.it.room[place]) : 0
     heap.it.freed[place] = 0
-    let current = heap.it.current[place]
-    if current != 0 {
-      let block = replenish(heap, ShardRef(current))
-      if freed != 0 { return join(heap, sizeClass, freed, block) }
-      if block != 0 { return block }
-      heap.it.current[place] = 0
-      leave(heap, ShardRef(current))
-    } else if freed != 0 {
-      return join(heap, sizeClass, freed, 0)
+    let freesItself = list != 0
+    // Half a batch is enough: what the thread freed itself, else what it or others freed in its shards, else, where
+    // there is nothing, fresh blocks.
+    let most = ThreadHeap.batch(room)
+    while length < max(most &>> 1, 1) {
+      if heap.it.current[place] == 0 {
+        guard let shard = list != 0 ? chooseQueued(heap, sizeClass) : chooseShard(heap, sizeClass) else {
+          break
+        }
+        shard.owner = GranuleWord(heap.address)
+        shard.it.list = shard.it.sizeClass
+        heap.it.current[place] = shard.address
+        bias(shard, used: shard.used)
+      }
+      let shard = ShardRef(heap.it.current[place])
+      let (first, count) = gather(heap, shard, most &- length, touching: list == 0)
+      if first != 0 {
+        list = list != 0 ? join(list, first) : first
+        length = length &+ count
+      } else if shard.it.capacity < shard.it.total || shard.it.holes != 0 {
+        break
+      } else {
+        heap.it.current[place] = 0
+        leave(heap, shard, keeping: freesItself)
+      }
     }
-    while let shard = chooseShard(heap, sizeClass) {
-      shard.owner = GranuleWord(heap.address)
-      shard.it.list = shard.it.sizeClass
-      heap.it.current[place] = shard.address
-      let block = replenish(heap, shard)
-      if block != 0 { return block }
-      heap.it.current[place] = 0
-      leave(heap, shard)
-    }
-    return 0
+    guard list != 0 else { return 0 }
+    heap.it.heads[place] = link(list)
+    heap.it.room[place] = room
+    return list
   }
 
-  /// The first of the blocks that the thread freed; the rest of them, then `block` and what is on the thread's list
-  /// behind it, become its list.
-  private func join(_ heap: ThreadHeapRef, _ sizeClass: SizeClass, _ freed: UInt, _ block: UInt) -> UInt {
-    let place = Int(bitPattern: sizeClass.index)
-    if block != 0 {
-      setLink(block, heap.it.heads[place])
-      var last = freed
-      while link(last) != 0 { last = link(last) }
-      setLink(last, block)
-    }
-    heap.it.heads[place] = link(freed)
-    heap.it.room[place] = ThreadHeap.room(sizeClass)
-    return freed
+  /// A list with another at its end.
+  private func join(_ list: UInt, _ other: UInt) -> UInt {
+    var last = list
+    while link(last) != 0 { last = link(last) }
+    setLink(last, other)
+    return list
   }
 
   /// Puts away a current shard that is exhausted: it stays with the thread, cooling, unless others free blocks
-  /// of its class.
-  private func leave(_ heap: ThreadHeapRef, _ shard: ShardRef) {
+  /// of its class and the thread itself frees none.
+  private func leave(_ heap: ThreadHeapRef, _ shard: ShardRef, keeping: Bool) {
     unbias(shard)
     let note = heap.foreignNote(shard.sizeClass)
     let foreign = bellows_load8(note)
-    if foreign == 0, heap.place(shard, limit: .max) { return }
+    if foreign == 0 || keeping, heap.place(shard, limit: .max) { return }
     giveUp(shard)
     if foreign == 1 {
       bellows_store8(note, 2)
@@ -117,22 +124,45 @@ extension Ref where Pointee == Heap {
     }
   }
 
-  /// Fills the thread's list from its current shard and takes the first block off; 0 where the shard is
-  /// exhausted.
-  private func replenish(_ heap: ThreadHeapRef, _ shard: ShardRef) -> UInt {
+  /// Up to `most` blocks of the thread's current shard as a list, and how many: those freed; or, with `touching`, where
+  /// there are none, fresh ones or those of a returned page. None where the shard has no more.
+  private func gather(_ heap: ThreadHeapRef, _ shard: ShardRef, _ most: UInt32, touching: Bool) -> (
+    first: UInt, count: UInt32
+  ) {
     var block = shard.it.local
-    if block != 0 {
-      shard.it.local = 0
-    } else {
-      block = shard.takeRemote().block
-      if block == 0, shard.it.capacity < shard.it.total { block = shard.thread(freshBlocks(heap, shard)) }
-      if block == 0, shard.it.holes != 0 { block = fillHole(shard) }
+    var length = block != 0 ? threaded(shard) &- shard.used : 0
+    shard.it.local = 0
+    if block == 0 {
+      let remote = shard.takeRemote()
+      (block, length) = (remote.block, UInt32(truncatingIfNeeded: remote.count))
     }
-    guard block != 0 else { return 0 }
-    heap.it.heads[Int(shard.it.sizeClass)] = link(block)
-    heap.it.room[Int(shard.it.sizeClass)] = ThreadHeap.room(shard.sizeClass)
-    bias(shard)
-    return block
+    if block == 0, touching {
+      let capacity = shard.it.capacity
+      if capacity < shard.it.total { block = shard.thread(min(freshBlocks(heap, shard), UInt(most))) }
+      length = UInt32(shard.it.capacity &- capacity)
+      if block == 0, shard.it.holes != 0 {
+        let before = threaded(shard)
+        block = fillHole(shard)
+        length = threaded(shard) &- before
+      }
+    }
+    guard block != 0 else { return (0, 0) }
+    if length > most { shard.it.local = cut(block, after: most) }
+    let taken = min(length, most)
+    bias(shard, used: threaded(shard) &- (length &- taken))
+    return (block, taken)
+  }
+
+  /// Blocks that are on some list or live: threaded so far, and not on a page that was returned.
+  private func threaded(_ shard: ShardRef) -> UInt32 { UInt32(shard.it.capacity) &- blocksInHoles(shard) }
+
+  /// Ends a list after `count` blocks; answers the rest of it.
+  private func cut(_ list: UInt, after count: UInt32) -> UInt {
+    var last = list
+    for _ in 1..<count { last = link(last) }
+    let rest = link(last)
+    setLink(last, 0)
+    return rest
   }
 
   /// How many blocks to thread at once: a page full while the thread is new to the class, so that a small

@@ -17,7 +17,7 @@ extension Ref where Pointee == Heap {
     }
     returned = returned &+ perforateAbandoned(bellows_clock_milliseconds() &+ it.purgeDelay, limit: .max)
     emptyAllSlots()
-    return returned &+ it.arena.it.zone.purge(dirtySince: .max, keep: keep)
+    return returned &+ it.arena.purge(dirtySince: .max, keep: keep)
   }
 
   /// Gives the runs in all slots back to the zone.
@@ -56,7 +56,7 @@ extension Ref where Pointee == Heap {
   /// Called with a thread heap's lock held, so it leaves the shards of threads alone.
   func reclaim() {
     emptyAllSlots()
-    it.arena.it.zone.purge(dirtySince: .max)
+    it.arena.purge(dirtySince: .max)
     it.arena.shrink()
   }
 
@@ -87,7 +87,7 @@ extension Ref where Pointee == Heap {
   package func purgeExpired(_ now: UInt64, shards limit: UInt) -> UInt {
     emptyAllSlots()
     let holes = perforateAbandoned(now, limit: limit)
-    return holes &+ it.arena.it.zone.purge(dirtySince: now &- it.purgeDelay)
+    return holes &+ it.arena.purge(dirtySince: now &- it.purgeDelay)
   }
 
   // MARK: The shards of a thread

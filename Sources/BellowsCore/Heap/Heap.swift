@@ -257,8 +257,6 @@ extension Ref where Pointee == Heap {
 
   /// A current shard counts one more than is used, so that the last free of a block does not report it
   /// empty: it is about to be used again.
-  func bias(_ shard: ShardRef) { bias(shard, used: UInt32(shard.it.capacity) &- blocksInHoles(shard)) }
-
   @inline(__always)
   func bias(_ shard: ShardRef, used: UInt32) {
     shard.it.countdown = used &+ 1

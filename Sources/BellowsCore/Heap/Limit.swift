@@ -72,10 +72,7 @@ extension Ref where Pointee == Heap {
     hugeTable.lock.acquire()
     let huge = hugeTable.it.bytes &>> Page.shift
     hugeTable.lock.release()
-    let zone = it.arena.it.zone
-    zone.lock.acquire()
-    defer { zone.lock.release() }
-    return zone.it.usedPages &+ zone.it.dirtyPages &+ huge
+    return it.arena.heldPages() &+ huge
   }
 
   /// What happened since this was last asked: bits of `Limit`. One load where nothing did.
@@ -114,7 +111,9 @@ extension Ref where Pointee == Heap {
   /// Where what is held stands, with the pages of requests under way.
   private func judge() -> Admission {
     let (soft, hard) = limits
-    let held = heldPages() &+ bellows_load(pending)
+    // In this order: what is counted between the two is counted twice, never not at all.
+    let requested = bellows_load(pending)
+    let held = heldPages() &+ requested
     if hard != 0, held > hard { return .refused }
     if soft != 0, held > soft {
       tell(Limit.softBit)
@@ -144,10 +143,7 @@ extension Ref where Pointee == Heap {
   private func relieve(atOnce: Bool) {
     let now = UInt(bellows_clock_milliseconds())
     let last = bellows_load(limit &+ 40)
-    let zone = it.arena.it.zone
-    zone.lock.acquire()
-    let dirty = zone.it.dirtyPages
-    zone.lock.release()
+    let dirty = it.arena.dirtyPages()
     guard atOnce || now &- last >= 10 || dirty > max(bellows_load(limit) &>> 6, 256) else { return }
     bellows_store(limit &+ 40, now)
     reclaimPages()
@@ -156,6 +152,6 @@ extension Ref where Pointee == Heap {
   /// Gives freed runs and free pages back; address space stays.
   private func reclaimPages() {
     emptyAllSlots()
-    it.arena.it.zone.purge(dirtySince: .max)
+    it.arena.purge(dirtySince: .max)
   }
 }

@@ -71,6 +71,13 @@ package struct ThreadHeap: BitwiseCopyable {
     return sizeClass.index < 20 ? 64 : sizeClass.index < 28 ? 32 : 16
   }
 
+  /// How many blocks a thread's list is filled with at most: fewer than what it frees has room for. A thread that
+  /// takes and frees one block at a time would otherwise fill `freed` before it has run through `heads`, and then
+  /// give both back.
+  @inline(__always) package static func batch(_ room: UInt8) -> UInt32 {
+    UInt32(room &- few(room))
+  }
+
   /// Fewer blocks than this on `freed` are too few to be a list.
   @inline(__always) package static func few(_ room: UInt8) -> UInt8 { room &>> 3 }
   /// Bytes of a record; 64-byte aligned, so that the low bits of its address are free for tags.

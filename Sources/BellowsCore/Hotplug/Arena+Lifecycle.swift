@@ -65,10 +65,14 @@ extension Ref where Pointee == Arena {
       try bind(
         section.it.base &+ committed, it.geometry.sectionBytes &- committed, section.it.memory.node)
     }
+    growth.acquire()
+    let zone = makeZone(node: section.it.memory.node)
+    growth.release()
+    guard let zone else { throw .noMemory }
     if section.it.memory.hook.function != nil {
       // Each page is described as its owner's.
       guard it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes),
-        it.zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
+        zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
       else { throw .noMemory }
     }
     let isFirst = countNode(section, 1) == 1
@@ -90,11 +94,12 @@ extension Ref where Pointee == Arena {
   }
 
   private func finishOnline(_ section: SectionRef) {
+    let zone = zone(node: section.it.memory.node) ?? it.zone
     if let hook = section.it.memory.hook.function {
       let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
       let end = section.it.base &+ it.geometry.sectionBytes
-      it.zone.attach(section, isWithheld: true)
-      it.zone.markOffline(section, address: start, pages: (end &- start) &>> Page.shift)
+      zone.attach(section, isWithheld: true)
+      zone.markOffline(section, address: start, pages: (end &- start) &>> Page.shift)
       var place = start
       while place < end {
         // The largest aligned run; a section's start is aligned to all of it.
@@ -102,12 +107,12 @@ extension Ref where Pointee == Arena {
         let bytes = offset == 0 ? it.geometry.sectionBytes : offset & (0 &- offset)
         let pages = bytes &>> Page.shift
         if hook(section.it.memory.hook.context, address, place, pages) == 0 {
-          it.zone.supply(section, address: place, pages: pages, isAbsent: true)
+          zone.supply(section, address: place, pages: pages, isAbsent: true)
         }
         place = place &+ bytes
       }
     } else {
-      it.zone.attach(section)
+      zone.attach(section)
     }
     section.it.memory.set(SectionMemory.spare, false)
     section.it.memory.set(SectionMemory.counted)
@@ -132,7 +137,7 @@ extension Ref where Pointee == Arena {
       place &- section.it.base &+ pages &<< Page.shift <= it.geometry.sectionBytes
     else { throw .invalid }
     for page in 0..<pages where !isWithheld(place &+ page &<< Page.shift) { throw .invalid }
-    it.zone.supply(section, address: place, pages: pages, isAbsent: isAbsent)
+    zone(of: section).supply(section, address: place, pages: pages, isAbsent: isAbsent)
   }
 
   /// Replaces the hook of sections that are offline. EBUSY where one is not; ENXIO, EDEADLK.
@@ -271,7 +276,7 @@ private struct ArenaClient: OfflineClient {
   func drain() {}
   func drain(_ section: SectionRef) {}
   func explain(_ section: SectionRef, _ report: inout OfflineReport) {
-    let used = arena.it.zone.census(section).used
+    let used = arena.zone(of: section).census(section).used
     if used != 0 { report.add(.pages, 0, count: used, bytes: used &<< Page.shift) }
   }
   func returns(_ section: SectionRef) {}

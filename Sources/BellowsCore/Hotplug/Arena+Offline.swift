@@ -33,7 +33,7 @@ extension Ref where Pointee == Arena {
     if refusal != 0 { return refusal }
     defer { endTransition() }
     let sectionPages = it.geometry.sectionPages
-    it.transitionSections = it.zone.chainCheapest((pages &+ (sectionPages &- 1)) / sectionPages)
+    it.transitionSections = chainCheapest((pages &+ (sectionPages &- 1)) / sectionPages)
     guard it.transitionSections != 0 else { return pages == 0 ? 0 : HotplugErrno.busy }
     return takeOffline(SectionRef(it.transitionSections), request, &report, client)
   }
@@ -62,7 +62,7 @@ extension Ref where Pointee == Arena {
     let sectionPages = it.geometry.sectionPages
     var left = pages / sectionPages &+ (pages % sectionPages == 0 ? 0 : 1)
     while left > 0 {
-      let section = it.zone.firstWithCages() ?? SectionRef(it.offlineSections)
+      let section = firstWithCages() ?? SectionRef(it.offlineSections)
       guard section.address != 0 else { return HotplugErrno.outOfMemory }
       section.it.chain = 0
       it.transitionSections = section.address
@@ -120,17 +120,15 @@ extension Ref where Pointee == Arena {
   /// section is on its way; else takes the zone's lock.
   package func isOutOfCirculation(_ place: UInt) -> Bool {
     guard let section = section(at: place) else { return false }
-    return it.zone.isCaged(section, place)
+    return zone(of: section).isCaged(section, place)
   }
 }
 
 extension Ref where Pointee == Zone {
-  /// Chains the sections that are on their way offline, and `count` more, the emptiest first and of equals the
-  /// youngest; answers the first, or 0. Takes the zone's lock; O(count * sections * pageblocks).
-  package func chainCheapest(_ count: UInt) -> UInt {
+  /// Chains the sections that are on their way offline before `head`. Takes the zone's lock; O(sections).
+  func chainGoing(_ head: inout UInt) {
     lock.acquire()
     defer { lock.release() }
-    var head: UInt = 0
     var place = it.firstSection
     while place != 0 {
       let section = SectionRef(place)
@@ -141,16 +139,13 @@ extension Ref where Pointee == Zone {
         head = section.address
       }
     }
-    let stayed = head
-    for _ in 0..<count {
-      guard let section = cheapest(chainedFrom: head, upTo: stayed) else { break }
-      section.it.chain = head
-      head = section.address
-    }
-    return head
   }
 
-  private func cheapest(chainedFrom head: UInt, upTo end: UInt) -> SectionRef? {
+  /// The online section with the fewest pages in use, and how many, of equals the youngest; none of those chained from `head`
+  /// up to `end`. Takes the zone's lock; O(sections * pageblocks).
+  func cheapest(chainedFrom head: UInt, upTo end: UInt) -> (SectionRef, UInt)? {
+    lock.acquire()
+    defer { lock.release() }
     var best: SectionRef? = nil
     var least = UInt.max
     var place = it.firstSection
@@ -164,7 +159,7 @@ extension Ref where Pointee == Zone {
         best = section
       }
     }
-    return best
+    return best.map { ($0, least) }
   }
 
   private func isChained(_ section: SectionRef, _ head: UInt, _ end: UInt) -> Bool {

@@ -41,6 +41,14 @@ extension Ref where Pointee == Arena {
     growth.release()
   }
 
+  /// Whether a thread has a transition of this arena. Takes the growth lock.
+  package var isInTransition: Bool {
+    growth.acquire()
+    defer { growth.release() }
+    for place in 0..<16 where it.transitions[place] != 0 { return true }
+    return it.transition != 0
+  }
+
   /// Takes the tokens of all sections of a range, or none: ENXIO where one is absent or a device's, EBUSY where a
   /// transition has one, and `refusal` where one is not in `state`.
   func take(_ range: Range<UInt>, in state: SectionState, else refusal: Refusal) throws(Refusal) {

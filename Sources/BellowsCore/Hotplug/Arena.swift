@@ -29,8 +29,11 @@ package struct Arena: BitwiseCopyable {
   /// The heaps on the arena, by `nextOnArena`, and its relocatable blocks; 0: none.
   package var heaps: UInt
   package var relocatables: UInt
+  /// Nodes that the arena grows on, as bits, and `spreadBit`. Written under the growth lock (Arena+Zones.swift).
+  package var nodes: UInt
   package var platform: Platform
   package var geometry: Geometry
+  /// The first zone: memory of no node in particular. All there is on a machine with one node.
   package var zone: ZoneRef
   package var table: SectionTable
   package var metadata: Metadata
@@ -62,6 +65,13 @@ package struct Arena: BitwiseCopyable {
   package static var transitionOffset: UInt { 24 }
   package static var heapsOffset: UInt { 56 }
   package static var relocatablesOffset: UInt { 64 }
+  package static var nodesOffset: UInt { 72 }
+  /// Memory of several nodes is here, or may come.
+  package static var spreadBit: UInt { 1 &<< 63 }
+  /// No wish for a node: whatever is there, before the arena grows.
+  package static var anyNode: Int32 { -1 }
+  /// A wish for memory of no node in particular.
+  package static var unboundNode: Int32 { -2 }
   /// Records per leaf of the directory: 4 KiB of pointers.
   package static var leafEntries: UInt { 512 }
   /// Bits of a user address that the process heap's table covers: 47 on x86-64 and arm64 by default.
@@ -100,7 +110,8 @@ extension Ref where Pointee == Arena {
     }
     it = Arena(
       growthWord: 0, balloons: 0, subBlocks: 0, transition: 0, transitionSections: 0, offlineSections: 0,
-      offlineCount: 0, heaps: 0, relocatables: 0, platform: platform, geometry: geometry, zone: zone,
+      offlineCount: 0, heaps: 0, relocatables: 0, nodes: 0, platform: platform, geometry: geometry,
+      zone: zone,
       table: table,
       metadata: metadata,
       reservation: base, capacity: reserved, births: 0, sections: 0, directory: directory, lastSection: 0)
@@ -141,53 +152,24 @@ extension Ref where Pointee == Arena {
 
   // MARK: Pages
 
-  /// `pages` pages in a row, growing the arena where its zone has none. Nil: the system or the capacity is
-  /// exhausted.
+  /// `pages` pages in a row, of `node` where that is possible, growing the arena where it has none. Nil: the system or
+  /// the capacity is exhausted.
   package func allocate(
-    pages: UInt, alignment: UInt, mayGrow: Bool = true, isMovable: Bool = false
+    pages: UInt, alignment: UInt, mayGrow: Bool = true, isMovable: Bool = false, node: Int32 = Arena.anyNode
   ) -> PageRun? {
-    if let run = allocateGrowing(pages: pages, alignment: alignment, mayGrow, isMovable) { return run }
+    if let run = allocateGrowing(pages: pages, alignment: alignment, mayGrow, isMovable, node) { return run }
     guard mayGrow else { return nil }
     // Memory that a balloon holds is the last resort.
     while relieve(pages) {
-      if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment) { return run }
+      if case .run(let run) = allocateHere(pages: pages, alignment: alignment, node: node) { return run }
     }
     return nil
   }
 
-  private func allocateGrowing(
-    pages: UInt, alignment: UInt, _ mayGrow: Bool, _ isMovable: Bool
-  ) -> PageRun? {
-    switch it.zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable) {
-    case .run(let run): return run
-    case .refused: return nil
-    case .none: break
-    }
-    guard mayGrow, it.growsByNeed else { return nil }
-    // The first place behind the memmap that is aligned so must have room for it.
-    let start = (it.geometry.memmapBytes &>> Page.shift).rounded(
-      upTo: max(alignment, it.geometry.pageblockPages))
-    guard alignment <= it.geometry.sectionPages, start &+ pages <= it.geometry.sectionPages else {
-      return nil
-    }
-    growth.acquire()
-    defer { growth.release() }
-    // Another thread may have grown the arena while this one waited. And a short section, where address space
-    // ran out, may be too small for this request: it stays and serves smaller ones.
-    if case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable) {
-      return run
-    }
-    guard addSection() != nil,
-      case .run(let run) = it.zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
-    else {
-      return nil
-    }
-    return run
-  }
-
   /// Gives pages back; `isAbsent` says that none of them is resident.
   package func free(_ run: PageRun, isAbsent: Bool = false) {
-    it.zone.free(knownSection(at: run.address), address: run.address, pages: run.pages, isAbsent: isAbsent)
+    let section = knownSection(at: run.address)
+    ZoneRef(section.it.zone).free(section, address: run.address, pages: run.pages, isAbsent: isAbsent)
   }
 
   // MARK: Adding a section
@@ -195,8 +177,9 @@ extension Ref where Pointee == Arena {
   /// Adds and onlines one section with its memmap in its first pageblock. Under the growth lock. Undoes
   /// every step where one fails.
   ///
-  /// `isWithheld`: the allocator gets none of its pages, and all of its descriptors are resident.
-  package func addSection(isWithheld: Bool = false) -> SectionRef? {
+  /// `isWithheld`: the allocator gets none of its pages, and all of its descriptors are resident. `node`: whose zone is
+  /// there; its pages are to come from it.
+  package func addSection(isWithheld: Bool = false, node: Int32 = -1) -> SectionRef? {
     let geometry = it.geometry
     let platform = it.platform
     guard let place = reserveSection() else { return nil }
@@ -208,6 +191,16 @@ extension Ref where Pointee == Arena {
     section.it.number = it.births
     section.it.memory.node = -1
     section.it.memory.set(SectionMemory.selfHosted | SectionMemory.registered)
+    if node >= 0 {
+      // Before a page of it is touched, those of its memmap included.
+      if platform.prefer(node, place.base, place.blocks &<< geometry.pageblockShift) {
+        section.it.memory.node = node
+        section.it.memory.set(SectionMemory.prefersNode)
+      } else {
+        forgetGrowth(on: node)
+      }
+    }
+    let zone = zone(node: section.it.memory.node) ?? it.zone
     section.it.memory.altmap = Altmap(
       base: (place.base &- it.reservation) &>> Page.shift, free: geometry.memmapBytes &>> Page.shift)
     _ = section.it.memory.altmap.allocate(geometry.memmapBytes &>> Page.shift)
@@ -220,7 +213,7 @@ extension Ref where Pointee == Arena {
     section.it.freeBlocks = section.it.blocks
     section.it.committedBlocks = 0
 
-    guard it.zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform),
+    guard zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform),
       !isWithheld || platform.attempt(.populate, place.base, geometry.memmapBytes)
     else {
       unreserveSection(place)
@@ -231,7 +224,7 @@ extension Ref where Pointee == Arena {
     it.lastSection = place.base
     it.table.set(place.base, memmap: place.base)
     section.move(to: .offline)
-    it.zone.attach(section, isWithheld: isWithheld)
+    zone.attach(section, isWithheld: isWithheld)
     return section
   }
 
@@ -314,15 +307,17 @@ extension Ref where Pointee == Arena {
   package func shrink() {
     growth.acquire()
     defer { growth.release() }
-    it.zone.decommitTails()
+    forEachZone { $0.decommitTails() }
     guard it.capacity == 0 else { return }
-    while let section = it.zone.detachFreeSection() {
-      it.table.set(section.it.base, memmap: 0)
-      it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
-      // The record stays in the directory, zeroed, for another section at this address.
-      if it.lastSection == section.it.base { it.lastSection = 0 }
-      bellows_zero(section.address, recordBytes)
-      it.sections &-= 1
+    forEachZone { zone in
+      while let section = zone.detachFreeSection() {
+        it.table.set(section.it.base, memmap: 0)
+        it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
+        // The record stays in the directory, zeroed, for another section at this address.
+        if it.lastSection == section.it.base { it.lastSection = 0 }
+        bellows_zero(section.address, recordBytes)
+        it.sections &-= 1
+      }
     }
   }
 

@@ -70,7 +70,7 @@ extension Ref where Pointee == Arena {
     forEach(first) { section in
       if section.it.state == .goingOffline { return section.setReturnsFreed(returnsFreed) }
       if refusal != 0, request.policy == .wholeOnly { return }
-      guard it.zone.isolate(section, returnsFreed: returnsFreed) else {
+      guard zone(of: section).isolate(section, returnsFreed: returnsFreed) else {
         refusal = refusal != 0 ? refusal : HotplugErrno.invalid
         return
       }
@@ -94,9 +94,9 @@ extension Ref where Pointee == Arena {
       guard section.it.state == .goingOffline else { return }
       client.drain(section)
       if request.policy != .wholeOnly {
-        report.returnedPages = report.returnedPages &+ it.zone.returnFree(section)
+        report.returnedPages = report.returnedPages &+ zone(of: section).returnFree(section)
         if !finish(section, request, &report, client) { isLeft = true }
-      } else if it.zone.census(section).used != 0 {
+      } else if zone(of: section).census(section).used != 0 {
         isLeft = true
       }
     }
@@ -113,7 +113,7 @@ extension Ref where Pointee == Arena {
     _ section: SectionRef, _ request: OfflineRequest, _ report: inout OfflineReport,
     _ client: some OfflineClient
   ) -> Bool {
-    let zone = it.zone
+    let zone = zone(of: section)
     guard zone.census(section).used == 0 else { return false }
     report.returnedPages = report.returnedPages &+ zone.returnFree(section)
     var pieces = Pieces()
@@ -145,7 +145,7 @@ extension Ref where Pointee == Arena {
     guard request.policy == .wholeOnly else { return }
     forEach(first) { section in
       guard section.it.state == .offline else { return }
-      let census = it.zone.census(section)
+      let census = zone(of: section).census(section)
       let pages = census.blocks &* it.geometry.pageblockPages
       report.wholeSections = report.wholeSections &- 1
       report.takenPages = report.takenPages &- pages
@@ -159,7 +159,7 @@ extension Ref where Pointee == Arena {
     _ section: SectionRef, _ request: OfflineRequest, _ report: inout OfflineReport,
     _ client: some OfflineClient
   ) {
-    let zone = it.zone
+    let zone = zone(of: section)
     let census = zone.census(section)
     client.explain(section, &report)
     if census.dirty != 0, census.busyBlocks == 0, request.policy != .wholeOnly || census.used == 0 {
@@ -192,8 +192,8 @@ extension Ref where Pointee == Arena {
   }
 
   private func rollBack(_ section: SectionRef, _ report: inout OfflineReport, _ client: some OfflineClient) {
-    let census = it.zone.census(section)
-    it.zone.release(section)
+    let census = zone(of: section).census(section)
+    zone(of: section).release(section)
     client.ended(section, isOffline: false)
     _ = client.announce(.cancelOffline, section, &report)
     report.leftPages = report.leftPages &+ census.used &+ census.caged
@@ -209,11 +209,11 @@ extension Ref where Pointee == Arena {
       rollBack(section, &report, client)
       return 0
     case .online:
-      guard it.zone.census(section).caged != 0 else { return HotplugErrno.invalid }
-      it.zone.release(section)
+      guard zone(of: section).census(section).caged != 0 else { return HotplugErrno.invalid }
+      zone(of: section).release(section)
     case .offline:
       client.returns(section)
-      it.zone.attach(section)
+      (zone(node: section.it.memory.node) ?? it.zone).attach(section)
     default: return HotplugErrno.invalid
     }
     _ = client.announce(.online, section, &report)

@@ -8,6 +8,7 @@ package enum SystemCall: UInt32, Sendable {
   case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, noDump, dump, movePages
   case remap, resident, bind, place
   case populate, guardInstall, guardRemove, mapHuge, mapFile, fileBytes
+  case currentNode, localNodes, distances
 }
 
 /// What a system call came to.
@@ -51,6 +52,35 @@ package struct Platform: BitwiseCopyable, Sendable {
   /// The address that a mapping call answers, or nil.
   package func address(_ call: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt = 0, _ d: UInt = 0) -> UInt? {
     if case .success(let address) = perform(call, a, b, c, d) { address } else { nil }
+  }
+
+  // MARK: Nodes
+
+  /// The node that the calling thread runs on; -1: its memory is to come from elsewhere, or nobody knows.
+  package var currentNode: Int32 {
+    if case .success(let node) = perform(.currentNode, 0, 0), node < 64 {
+      return Int32(truncatingIfNeeded: node)
+    }
+    return -1
+  }
+
+  /// The nodes that the calling thread may have memory of, as bits 0 to 63; none where it is not to come from the node that
+  /// the thread runs on.
+  package var localNodes: UInt64 {
+    var mask: UInt64 = 0
+    let isKnown = unsafe withUnsafeMutablePointer(to: &mask) {
+      attempt(.localNodes, UInt(bitPattern: $0), 0)
+    }
+    return isKnown ? mask : 0
+  }
+
+  /// Says that pages of a range should come from a node as long as it has any, and then from the nearest that has. Never an
+  /// end by the system for want of memory on a node, as with a strict policy (MPOL_PREFERRED; MPOL_F_STATIC_NODES, so
+  /// that the kernel does not write another node in when the process is confined to others for a while).
+  @discardableResult
+  package func prefer(_ node: Int32, _ start: UInt, _ bytes: UInt) -> Bool {
+    guard node >= 0, node < 64 else { return false }
+    return attempt(.bind, start, bytes, 1 | 1 &<< 15, 1 &<< UInt(truncatingIfNeeded: node))
   }
 
   /// Reserves `bytes` bytes of address space at a multiple of `alignment` without leaving slack behind.

@@ -51,23 +51,16 @@ extension Ref where Pointee == Heap {
     result.sections = UInt(it.arena.it.sections)
     result.metadataBytes = it.arena.it.metadata.mappedBytes
     it.arena.growth.release()
-    let zone = it.arena.it.zone
-    zone.lock.acquire()
-    result.presentPages = zone.it.presentPages
-    result.memmapPages = zone.memmapPages
-    result.usedPages = zone.it.usedPages
-    result.dirtyPages = zone.it.dirtyPages
-    result.cagedPages = zone.it.cagedPages
+    let totals = it.arena.totals()
+    result.presentPages = totals.present
+    result.memmapPages = totals.memmap
+    result.usedPages = totals.used
+    result.dirtyPages = totals.dirty
+    result.cagedPages = totals.caged
     result.offlineSections = it.arena.it.offlineCount
-    result.returnedPages = zone.it.returnedPages
-    result.returnCalls = zone.it.returnCalls
-    var section = zone.it.firstSection
-    while section != 0 {
-      result.committedPages =
-        result.committedPages &+ UInt(SectionRef(section).it.committedBlocks) &* zone.blockPages
-      section = SectionRef(section).it.next
-    }
-    zone.lock.release()
+    result.returnedPages = totals.returned
+    result.returnCalls = totals.returnCalls
+    result.committedPages = totals.committed
     return result
   }
 }

@@ -97,6 +97,9 @@ package struct SectionMemory: BitwiseCopyable {
   /// Counted among its node's online sections.
   package static var counted: UInt16 { 128 }
 
+  /// Added by need for a thread on its node: that comes first, and others where it is full.
+  package static var prefersNode: UInt16 { 256 }
+
   package func has(_ flag: UInt16) -> Bool { flags & flag != 0 }
   package mutating func set(_ flag: UInt16, _ value: Bool = true) {
     flags = value ? flags | flag : flags & ~flag

@@ -225,6 +225,7 @@ extension Ref where Pointee == Zone {
       if it.platform.attempt(.reset, start, bytes) {
         it.platform.attempt(.noDump, start, bytes)
         it.platform.attempt(.noHuge, start, bytes)
+        preferAgain(section, start, bytes)
       } else if !it.platform.attempt(.protect, start, bytes) {
         return false
       }

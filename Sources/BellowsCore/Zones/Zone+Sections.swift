@@ -82,8 +82,15 @@ extension Ref where Pointee == Zone {
       }
       it.platform.attempt(.noDump, start, (committed &- kept) &<< it.geometry.pageblockShift)
       it.platform.attempt(.noHuge, start, (committed &- kept) &<< it.geometry.pageblockShift)
+      preferAgain(section, start, (committed &- kept) &<< it.geometry.pageblockShift)
       section.it.committedBlocks = UInt16(truncatingIfNeeded: kept)
     }
+  }
+
+  /// A fresh mapping has no policy: it gets the one of its section again.
+  func preferAgain(_ section: SectionRef, _ start: UInt, _ bytes: UInt) {
+    guard section.it.memory.has(SectionMemory.prefersNode) else { return }
+    it.platform.prefer(section.it.memory.node, start, bytes)
   }
 
   /// Whether nothing in a pageblock is used, dirty or under way.

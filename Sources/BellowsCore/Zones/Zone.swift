@@ -20,6 +20,8 @@ import CShims
 
 package struct Zone: BitwiseCopyable {
   package var lockWord: UInt
+  /// The next of the arena's zones, in the order in which they came (Arena+Zones.swift). Set once, atomically.
+  package var next: UInt
   package var platform: Platform
   package var geometry: Geometry
 
@@ -53,6 +55,16 @@ package struct Zone: BitwiseCopyable {
   /// Calls that returned them.
   package var returnCalls: UInt
 
+  // Written when the zone is made, then constant.
+
+  /// The node whose memory it is; -1: of no node in particular, each page lies where it was touched first.
+  package var node: Int32
+  /// Place in that order.
+  package var number: UInt16
+  /// Distances from its node, as the firmware says them: 10 is the node itself. Of nodes 0 to 63.
+  package var distances: InlineArray<64, UInt8>
+
+  package static var nextOffset: UInt { 8 }
   package static var listsPerOrder: UInt { 4 }
   package static var listsPerType: Int { 40 }
 }
@@ -63,9 +75,11 @@ extension Ref where Pointee == Zone {
   package var lock: Lock { Lock(address, .zone) }
 
   /// Sets up a zone in zero-filled memory.
-  package func initialise(geometry: Geometry, platform: Platform) {
+  package func initialise(geometry: Geometry, platform: Platform, node: Int32 = -1, number: UInt16 = 0) {
     it.geometry = geometry
     it.platform = platform
+    it.node = node
+    it.number = number
   }
 
   /// Free pages that can be allocated.
@@ -74,6 +88,26 @@ extension Ref where Pointee == Zone {
 
   /// Pages of a pageblock.
   @inline(__always) package var blockPages: UInt { it.geometry.pageblockPages }
+
+  // MARK: Distances
+
+  /// How far the memory of another node is from this zone's. What is of no node in particular is nearer than another node: it
+  /// comes from here where it is touched first.
+  package func distance(to node: Int32) -> UInt {
+    guard it.node >= 0, node >= 0, node < 64 else { return 11 }
+    let known = it.distances[Int(node)]
+    return known != 0 ? UInt(known) : it.node == node ? 10 : 20
+  }
+
+  /// Asks the system.
+  func learnDistances() {
+    var distances = InlineArray<64, UInt8>(repeating: 0)
+    unsafe withUnsafeMutablePointer(to: &distances) {
+      _ = it.platform.attempt(
+        .distances, UInt(truncatingIfNeeded: Int(it.node)), UInt(bitPattern: $0), 64)
+    }
+    it.distances = distances
+  }
 
   package func address(of block: PageblockRef) -> UInt {
     SectionRef(block.it.section).it.base &+ UInt(block.it.index) &<< it.geometry.pageblockShift

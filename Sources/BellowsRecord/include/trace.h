@@ -9,19 +9,25 @@
 //   event    one byte: kind, then
 //            varint   nanoseconds since the event before in this chunk (the first: since `time` of the chunk)
 //            zigzag   address / 8 minus that of the event before in this chunk (the first: minus 0)
-//            varint   size in bytes, for ALLOCATE and MOVED only
+//            varint   size in bytes, for ALLOCATE, MOVED and ALLOCATE_ALIGNED only
+//            one byte the alignment, as a power of two, for ALLOCATE_ALIGNED only
 //
 // The time of a free is taken before the call and that of an allocation after it, so an address is never handed out
 // before it was given back. A realloc is two events of its thread, with other threads' events between them: MOVING when
 // it is called and MOVED when it returns. MOVED with size 0 and the old address: it failed, the block stays. With size 0
 // and address 0: the block is gone, or has an address that is not among those recorded.
+//
+// A child's recording begins at its fork, or at its start where it became another program. It may free blocks that it does
+// not allocate: they were its parent's.
+//
+// Schema 2 has ALLOCATE_ALIGNED and `parent`; a file of schema 1 is one of schema 2 without them.
 #ifndef BELLOWS_TRACE_H
 #define BELLOWS_TRACE_H
 
 #include <stdint.h>
 
-enum { TRACE_SCHEMA = 1 };
-enum trace_kind { TRACE_ALLOCATE = 1, TRACE_FREE = 2, TRACE_MOVING = 3, TRACE_MOVED = 4 };
+enum { TRACE_SCHEMA = 2 };
+enum trace_kind { TRACE_ALLOCATE = 1, TRACE_FREE = 2, TRACE_MOVING = 3, TRACE_MOVED = 4, TRACE_ALLOCATE_ALIGNED = 5 };
 enum { TRACE_CHUNK_MAGIC = 0x4b4e4843 }; // "CHNK"
 
 struct trace_header {
@@ -30,7 +36,7 @@ struct trace_header {
   uint32_t sampled; // one address in so many is recorded; 1: all
   uint64_t start;   // CLOCK_REALTIME at the start, nanoseconds
   uint32_t process;
-  uint32_t reserved;
+  uint32_t parent;  // of a child: the process that it comes from; 0: none
   char command[32]; // the program's name, cut off
 };
 

@@ -28,6 +28,13 @@ enum wl_progress {
   WL_FAILED = 5,   // `message` says why
 };
 
+// Whether the allocator has what the scenario needs.
+enum wl_missing_kind {
+  WL_OFFERED = 0,
+  WL_MISSING = 1,  // no: the load ran without it
+  WL_REPLACED = 2, // no: something of the system's stood in, as the scenario says
+};
+
 // What one thread did. On cache lines of its own: it is written with every operation.
 struct wl_lane {
   uint64_t operations;
@@ -54,7 +61,7 @@ struct wl_page {
   uint64_t children;   // forked
   uint64_t lost;       // children that hung or died
   uint32_t events;
-  uint32_t missing;    // whether the scenario needs what the allocator does not offer
+  uint32_t missing;    // enum wl_missing_kind
   char message[160];
   // Bellows' own counters in the order of struct bellows_statistics; `figures_count` is odd while they are written.
   uint64_t figures_count;
@@ -129,7 +136,8 @@ static inline uint64_t wl_bucket_start(int bucket) {
 }
 
 // One operation of a replay, 24 bytes. The file has a header, then for each lane its operations in order.
-enum wl_operation { WL_ALLOCATE = 0, WL_FREE = 1, WL_REALLOCATE = 2 };
+enum wl_operation { WL_ALLOCATE = 0, WL_FREE = 1, WL_REALLOCATE = 2, WL_ALLOCATE_ALIGNED = 3 };
+enum { WL_ALIGNMENT_SHIFT = 56 }; // in size_kind
 enum { WL_REPLAY_MAGIC = 0x52574c42 }; // "BLWR"
 
 struct wl_replay_header {
@@ -143,7 +151,7 @@ struct wl_replay_header {
 
 struct wl_replay_step {
   uint64_t time;             // nanoseconds since the start of the recording
-  uint64_t size_kind;        // size * 4 + operation
+  uint64_t size_kind;        // size * 4 + operation; in the highest byte the alignment as a power of two, or 0
   uint32_t slot;
   uint32_t turn;             // of the slot: the step waits until the slot has had so many steps
 };

@@ -202,6 +202,94 @@ import Testing
     #expect(run["damaged"] as? Int == 0 && run["refused"] as? Int == 0)
   }
 
+  /// The program of the test that is recorded, or nil, loudly.
+  private var recorded: String? {
+    let path = "\(Self.package)/.build/programs/recorded"
+    if FileManager.default.fileExists(atPath: path) { return path }
+    skip("recorded (make programs)")
+    return nil
+  }
+
+  @Test func alignmentIsRecordedAndReplayed() throws {
+    guard let recorded else { return }
+    let folder = try TemporaryFolder()
+    let trace = "\(folder.path)/aligned.trace"
+    #expect(try tool(["record", "--output", trace, "--", recorded]).status == 0)
+    let events = try TraceFile(reading: trace).events
+    for (step, size) in [UInt64(70001), 70002, 70003].enumerated() {
+      let shifts = events.filter { $0.size == size }.map(\.alignmentShift)
+      #expect(shifts == Array(4...21), "\(step)")
+    }
+    #expect(events.filter { $0.size == 70004 }.map(\.alignmentShift) == [6])
+    #expect(events.filter { $0.size == 70005 }.map(\.alignmentShift) == [12])
+    #expect(events.filter { $0.size == 80001 }.map(\.kind) == [.allocate])
+    // The workload program counts a block that does not lie where it should as damaged, which fails the run.
+    for allocator in ["glibc", Self.library].compactMap({ $0 }) {
+      let result = try tool([
+        "stress", "replay", "--trace", trace, "--allocator", allocator, "--seconds", "1", "--json", "-",
+      ])
+      #expect(result.status == 0, "\(result.errors)")
+      let run = try run(try json(result))
+      #expect(run["damaged"] as? Int == 0 && run["refused"] as? Int == 0)
+    }
+  }
+
+  @Test func childrenHaveRecordingsOfTheirOwn() throws {
+    guard let recorded else { return }
+    let folder = try TemporaryFolder()
+    let trace = "\(folder.path)/family.trace"
+    let result = try tool(["record", "--output", trace, "--", recorded, "children"])
+    #expect(result.status == 0 && result.errors.isEmpty, "\(result)")
+    func number(_ word: String) throws -> String {
+      let line = result.output.split(separator: "\n").first { $0.hasPrefix("\(word) ") }
+      return try #require(line.map { String($0.dropFirst(word.count + 1)) })
+    }
+    func sizes(_ file: String) throws -> [UInt64] { try TraceFile(reading: file).events.map(\.size) }
+    let parent = try sizes(trace)
+    #expect(parent.contains(80001) && !parent.contains(90001))
+    let child = try sizes("\(trace).\(try number("child"))")
+    #expect(child.count { $0 == 90001 } == 10 && !child.contains(80001) && !child.contains(100_001))
+    #expect(try sizes("\(trace).\(try number("grandchild"))").contains(100_001))
+    let program = try TraceFile(reading: "\(trace).\(try number("program"))")
+    #expect(program.events.contains { $0.size == 110_001 } && program.parent == Int32(result.processID))
+    // Each can be replayed: what a child frees of its parent's is left out.
+    let plan = PreparedTrace(try TraceFile(reading: "\(trace).\(try number("child"))"))
+    #expect(plan.unknown >= 1 && plan.steps.reduce(0) { $0 + $1.count } >= 20)
+    let alone = "\(folder.path)/alone.trace"
+    #expect(
+      try tool(["record", "--no-children", "--output", alone, "--", recorded, "children"]).status == 0)
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+    #expect(files.filter { $0.hasPrefix("alone") } == ["alone.trace"])
+  }
+
+  @Test func balloonBreathesAndItsFiguresAgree() throws {
+    guard let library = Self.library else { return skip("libbellows-malloc.so") }
+    let result = try stress("balloon", [library, "glibc"], ["--verify", "--json", "-"], seconds: 3)
+    #expect(result.status == 0, "\(result.errors)")
+    let object = try json(result)
+    let own = try run(object)
+    #expect(own["verdict"] as? String == "held" && own["damaged"] as? Int == 0, "\(own["bounds"] ?? "")")
+    let labels = (own["events"] as? [[String: Any]] ?? []).compactMap { $0["label"] as? String }
+    func bytes(_ word: String) -> [Int] {
+      labels.filter { $0.hasPrefix(word) }.compactMap { Int($0.split(separator: " ")[1]) }
+    }
+    // What goes in comes out again, but for what malloc took of it meanwhile.
+    #expect(bytes("inflate,").count == 6 && bytes("inflate,").contains { $0 > 0 }, "\(labels)")
+    #expect(bytes("deflate,").count == 6 && zip(bytes("inflate,"), bytes("deflate,")).allSatisfy { $0 >= $1 })
+    let other = try run(object, 1)
+    #expect(other["verdict"] as? String == "not offered")
+  }
+
+  /// Where an allocator has no limit the kernel's stands in, and the report says so.
+  @Test func limitOfTheKernelStandsIn() throws {
+    let result = try stress("limit", ["glibc"], ["--json", "-"], seconds: 2)
+    let run = try run(try json(result))
+    #expect(result.status == 0 && run["substitute"] as? String == "the kernel's RLIMIT_DATA")
+    #expect(try #require(run["refused"] as? Int) > 0)
+    let text = try stress("limit", ["glibc"], seconds: 1)
+    #expect(text.output.contains("the kernel's RLIMIT_DATA stood in"), "\(text.output)")
+  }
+
   @Test func recordLeavesTheCommandAsItIs() throws {
     let folder = try TemporaryFolder()
     let trace = "\(folder.path)/sh.trace"

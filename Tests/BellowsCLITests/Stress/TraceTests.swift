@@ -29,7 +29,8 @@ import Testing
       let step = Int64(bitPattern: event.address / 8 &- place)
       bytes.append(event.kind.rawValue)
       bytes += varint(event.time - time) + varint(UInt64(bitPattern: step << 1 ^ step >> 63))
-      if event.kind == .allocate || event.kind == .moved { bytes += varint(event.size) }
+      if [.allocate, .moved, .allocateAligned].contains(event.kind) { bytes += varint(event.size) }
+      if event.kind == .allocateAligned { bytes.append(event.alignmentShift) }
       (time, place) = (event.time, event.address / 8)
     }
     return words(
@@ -55,6 +56,21 @@ import Testing
     #expect(trace.command == "program" && trace.sampled == 1 && !trace.isCutOff)
   }
 
+  @Test func alignmentStandsBehindTheSize() throws {
+    var aligned = event(5, .allocateAligned, 0x10000, 300)
+    aligned.alignmentShift = 12
+    let events = [aligned, event(9, .free, 0x10000)]
+    var newer = Self.header
+    newer[8] = 2
+    newer[28] = 42
+    let trace = try TraceFile(parsing: newer + Self.chunk(0, events))
+    #expect(trace.events == events && trace.parent == 42)
+    let plan = PreparedTrace(trace)
+    #expect(plan.steps[0].map(\.operation) == [.allocateAligned, .free])
+    #expect(plan.steps[0].map(\.alignmentShift) == [12, 0])
+    #expect(plan.words[3 + 2 * 64 + 1] == 12 << 56 | 300 << 2 | 3)
+  }
+
   @Test func damagedRecordingsAreErrorsOrCutOff() throws {
     #expect(throws: TraceFile.Problem.notATrace) { try TraceFile(parsing: []) }
     #expect(throws: TraceFile.Problem.notATrace) {
@@ -63,7 +79,10 @@ import Testing
     var other = Self.header
     other[8] = 9
     #expect(throws: TraceFile.Problem.otherSchema(9)) { try TraceFile(parsing: other) }
-    let whole = Self.header + Self.chunk(0, (0..<20).map { event($0 * 10, .allocate, 0x1000 + $0 * 64, 64) })
+    let whole =
+      Self.header
+      + Self.chunk(
+        0, (0..<20).map { event($0 * 10, $0 % 2 == 0 ? .allocate : .allocateAligned, 0x1000 + $0 * 64, 64) })
     #expect(try TraceFile(parsing: whole).events.count == 20)
     for count in 65..<whole.count {
       let trace = try TraceFile(parsing: Array(whole[..<count]))

@@ -54,6 +54,8 @@ final class FailingPlatform: @unchecked Sendable {
 
   /// Where the next reservation without a hint shall lie; 0: wherever the system likes.
   var nextReservation: UInt = 0
+  /// The nodes of a machine that the system here is taken to be; nil: what it is.
+  var nodes: NodeStandIn?
   /// Called once, after the next remap that succeeds: what another thread could do just then.
   var afterNextRemap: (() -> Void)?
 
@@ -88,6 +90,7 @@ final class FailingPlatform: @unchecked Sendable {
       if kind == .release || kind == .reset { failedUndos += 1 }
       return -Int(ENOMEM)
     }
+    if let answer = nodes?.answer(kind, a, b, c, d) { return answer }
     var (hint, exactly) = (a, c)
     if kind == .reserve, a == 0, nextReservation != 0 {
       (hint, exactly) = (nextReservation, 1)

@@ -48,11 +48,13 @@ import Testing
     #expect(MemoryLayout<Arena>.offset(of: \.growthWord) == 0)
     #expect(MemoryLayout<Arena>.offset(of: \.balloons) == Int(Arena.balloonsOffset))
     #expect(MemoryLayout<Arena>.offset(of: \.subBlocks) == Int(Arena.subBlocksOffset))
+    #expect(MemoryLayout<Arena>.offset(of: \.nodes) == Int(Arena.nodesOffset))
     #expect(MemoryLayout<PageDescriptor>.offset(of: \.references) == Int(PageDescriptor.referencesOffset))
     #expect(MemoryLayout<DeviceRegion>.offset(of: \.uses) == 0)
     #expect(MemoryLayout<Balloon>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<SubBlocks>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<Zone>.offset(of: \.lockWord) == 0)
+    #expect(MemoryLayout<Zone>.offset(of: \.next) == Int(Zone.nextOffset))
     #expect(MemoryLayout<HugeTable>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<AbandonedList>.offset(of: \.lockWord) == 0)
     #expect(MemoryLayout<AbandonedList>.offset(of: \.first) == 8)
@@ -83,7 +85,8 @@ import Testing
       (.populate, Int(BELLOWS_POPULATE)),
       (.guardInstall, Int(BELLOWS_GUARD)), (.guardRemove, Int(BELLOWS_UNGUARD)),
       (.mapHuge, Int(BELLOWS_MAP_HUGE)), (.mapFile, Int(BELLOWS_MAP_FILE)),
-      (.fileBytes, Int(BELLOWS_FILE_BYTES)),
+      (.fileBytes, Int(BELLOWS_FILE_BYTES)), (.currentNode, Int(BELLOWS_CURRENT_NODE)),
+      (.localNodes, Int(BELLOWS_LOCAL_NODES)), (.distances, Int(BELLOWS_DISTANCES)),
     ]
     for (call, number) in names { #expect(Int(call.rawValue) == number, "\(call)") }
     #expect(SystemCall(rawValue: UInt32(names.count)) == nil, "a call that this test does not know")

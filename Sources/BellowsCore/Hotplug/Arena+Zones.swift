@@ -1,0 +1,332 @@
+// The zones of an arena: one for each node that it has memory of.
+//
+//   first zone ──next──► node 0 ──next──► node 1 ──next──► ...        in the order in which they came
+//       │                  │                │
+//       │                sections         sections                    each belongs to one zone while it is online
+//   sections of no node in particular: the kernel places a page where it is touched first
+//
+// A request names the node that it wants: the zone of that node comes first, the others by their distance from it, those
+// that are as far in order of age (Linux: zonelists, mm/page_alloc.c). Where an arena may grow on a node, it does so
+// before memory of another one is handed out: address space costs nothing, and a node that is full is the kernel's to
+// make up for (`Platform.prefer`). What is freed goes to its section's zone, whoever frees it.
+//
+// On a machine with one node there is the first zone alone, and all of this costs one look at `Zone.next` where it has
+// no room. Zones are made under the growth lock and never go, so the list is walked without a lock.
+
+import CShims
+
+/// Figures of several zones, in pages, each zone's exact at its moment.
+package struct ZoneTotals: BitwiseCopyable, Sendable {
+  package var present: UInt = 0
+  package var managed: UInt = 0
+  package var withheld: UInt = 0
+  package var memmap: UInt = 0
+  package var used: UInt = 0
+  package var dirty: UInt = 0
+  package var caged: UInt = 0
+  package var returned: UInt = 0
+  package var returnCalls: UInt = 0
+  package var committed: UInt = 0
+
+  package init() {}
+
+  /// Free pages that can be allocated.
+  package var free: UInt { managed &- used &- caged }
+}
+
+extension Ref where Pointee == Arena {
+  /// Whether memory of several nodes is here, or may come: what is allocated by thread is to be near it then.
+  package var isSpread: Bool { bellows_load(address &+ Arena.nodesOffset) & Arena.spreadBit != 0 }
+
+  /// Nodes that the arena grows on for who wants their memory, as bits 0 to 62.
+  private var growthNodes: UInt64 {
+    UInt64(bellows_load(address &+ Arena.nodesOffset)) & ~UInt64(Arena.spreadBit)
+  }
+
+  /// Lets the arena grow on `nodes`, as bits 0 to 62, where there are several. Before there are zones of nodes.
+  package func spread(over nodes: UInt64) {
+    guard nodes & (nodes &- 1) != 0 else { return }
+    bellows_store(address &+ Arena.nodesOffset, UInt(nodes) | Arena.spreadBit)
+  }
+
+  // MARK: Which zone
+
+  /// Calls `body` with each zone, the first one first.
+  @inline(__always)
+  package func forEachZone(_ body: (ZoneRef) -> Void) {
+    var place = it.zone.address
+    while place != 0 {
+      body(ZoneRef(place))
+      place = bellows_load_acquire(place &+ Zone.nextOffset)
+    }
+  }
+
+  /// The zone that has a section's pages; of one that is offline, the first.
+  package func zone(of section: SectionRef) -> ZoneRef {
+    section.it.zone == 0 ? it.zone : ZoneRef(section.it.zone)
+  }
+
+  /// The zone of a node's memory, -1 for the first; nil: there is none.
+  package func zone(node: Int32) -> ZoneRef? {
+    if node < 0 { return it.zone }
+    var place = bellows_load_acquire(it.zone.address &+ Zone.nextOffset)
+    while place != 0 {
+      if ZoneRef(place).it.node == node { return ZoneRef(place) }
+      place = bellows_load_acquire(place &+ Zone.nextOffset)
+    }
+    return nil
+  }
+
+  /// The zone of a node's memory, made if there is none; nil: no memory for it. Under the growth lock.
+  package func makeZone(node: Int32) -> ZoneRef? {
+    if let known = zone(node: node) { return known }
+    guard node < 64, let memory = it.metadata.allocate(UInt(MemoryLayout<Zone>.size), platform: it.platform)
+    else { return nil }
+    var last = it.zone
+    var nodes = 0
+    forEachZone {
+      last = $0
+      nodes &+= 1
+    }
+    let zone = ZoneRef(memory)
+    zone.initialise(
+      geometry: it.geometry, platform: it.platform, node: node, number: last.it.number &+ 1)
+    zone.learnDistances()
+    bellows_store_release(last.address &+ Zone.nextOffset, zone.address)
+    // The second node.
+    if nodes > 1 { noteSpread() }
+    return zone
+  }
+
+  private func noteSpread() {
+    let place = address &+ Arena.nodesOffset
+    bellows_store(place, bellows_load(place) | Arena.spreadBit)
+  }
+
+  // MARK: Pages
+
+  /// `pages` pages in a row of the zones as they are, those of `own` first. No wish: `node` -1.
+  package func allocateHere(
+    pages: UInt, alignment: UInt, isMovable: Bool = false, node: Int32 = Arena.anyNode
+  ) -> PageOutcome {
+    let own = zone(node: node) ?? it.zone
+    let outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
+    if case .run = outcome { return outcome }
+    let other = fallBack(from: own, pages: pages, alignment: alignment, isMovable)
+    if case .run = other { return other }
+    return outcome
+  }
+
+  /// The same of the zones other than `own`, the nearest first; and before them of `own`, where the caller has not asked it.
+  private func fallBack(
+    from own: ZoneRef, _ includesOwn: Bool = false, pages: UInt, alignment: UInt, _ isMovable: Bool
+  ) -> PageOutcome {
+    if includesOwn {
+      let outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
+      if case .run = outcome { return outcome }
+    }
+    guard hasSeveralZones else { return .none }
+    var after: UInt = 0
+    while let (zone, rank) = nearest(own, after: after) {
+      let outcome = zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
+      if case .run = outcome { return outcome }
+      after = rank
+    }
+    return .none
+  }
+
+  private var hasSeveralZones: Bool { bellows_load_acquire(it.zone.address &+ Zone.nextOffset) != 0 }
+
+  /// The zone that comes after rank `after` in the fallback order of `own`, and its rank. O(zones).
+  package func nearest(_ own: ZoneRef, after: UInt) -> (ZoneRef, UInt)? {
+    var best: ZoneRef? = nil
+    var least = UInt.max
+    forEachZone { zone in
+      guard zone.address != own.address else { return }
+      let rank = own.distance(to: zone.it.node) &<< 16 | (UInt(zone.it.number) &+ 1)
+      guard rank > after, rank < least else { return }
+      least = rank
+      best = zone
+    }
+    return best.map { ($0, least) }
+  }
+
+  /// Pages of `own` and then of the others, growing for who wants `node` where that is the better choice. Nil: the system
+  /// or the capacity is exhausted.
+  func allocateGrowing(
+    pages: UInt, alignment: UInt, _ mayGrow: Bool, _ isMovable: Bool, _ node: Int32
+  ) -> PageRun? {
+    let own = zone(node: node)
+    var outcome = PageOutcome.none
+    if let own {
+      outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
+      if case .run(let run) = outcome { return run }
+    }
+    // Without zones of nodes the two ways are one.
+    let growsFirst =
+      node == Arena.unboundNode
+      || (node >= 0 && growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0)
+    var isRefused = false
+    if case .refused = outcome { isRefused = true }
+    let canGrow = mayGrow && it.growsByNeed && !isRefused && fits(pages, alignment)
+    if canGrow, growsFirst, let run = grow(pages: pages, alignment: alignment, isMovable, node) { return run }
+    if case .run(let run) = fallBack(
+      from: own ?? it.zone, own == nil, pages: pages, alignment: alignment, isMovable)
+    {
+      return run
+    }
+    return canGrow && !growsFirst ? grow(pages: pages, alignment: alignment, isMovable, node) : nil
+  }
+
+  /// Whether a section has room for so many pages in a row behind its memmap.
+  private func fits(_ pages: UInt, _ alignment: UInt) -> Bool {
+    // The first place behind the memmap that is aligned so.
+    let start = (it.geometry.memmapBytes &>> Page.shift).rounded(
+      upTo: max(alignment, it.geometry.pageblockPages))
+    return alignment <= it.geometry.sectionPages && start &+ pages <= it.geometry.sectionPages
+  }
+
+  /// The same after a section was added, on `node` where that can be. Takes the growth lock.
+  private func grow(pages: UInt, alignment: UInt, _ isMovable: Bool, _ node: Int32) -> PageRun? {
+    growth.acquire()
+    defer { growth.release() }
+    // Another thread may have grown the arena while this one waited. And a short section, where address space
+    // ran out, may be too small for this request: it stays and serves smaller ones.
+    if let own = zone(node: node),
+      case .run(let run) = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
+    {
+      return run
+    }
+    guard let section = addSection(for: node),
+      case .run(let run) = zone(of: section).allocate(
+        pages: pages, alignment: alignment, isMovable: isMovable)
+    else {
+      return nil
+    }
+    return run
+  }
+
+  /// Adds a section whose pages come from `node` as long as it has any. Where the system has no policy for that node, of no
+  /// node in particular, and nobody asks for that node again. Under the growth lock.
+  private func addSection(for node: Int32) -> SectionRef? {
+    guard node >= 0, growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0, makeZone(node: node) != nil
+    else { return addSection() }
+    return addSection(node: node)
+  }
+
+  /// The system does not know a node, or does not let the process have its memory.
+  func forgetGrowth(on node: Int32) {
+    let place = address &+ Arena.nodesOffset
+    bellows_store(place, bellows_load(place) & ~(1 &<< UInt(truncatingIfNeeded: node)))
+  }
+
+  // MARK: All zones
+
+  /// Figures of all zones. Takes each zone's lock in turn; O(sections).
+  package func totals() -> ZoneTotals {
+    var sum = ZoneTotals()
+    forEachZone { zone in
+      zone.lock.acquire()
+      sum.present = sum.present &+ zone.it.presentPages
+      sum.managed = sum.managed &+ zone.it.managedPages
+      sum.withheld = sum.withheld &+ zone.it.withheldPages
+      sum.memmap = sum.memmap &+ zone.memmapPages
+      sum.used = sum.used &+ zone.it.usedPages
+      sum.dirty = sum.dirty &+ zone.it.dirtyPages
+      sum.caged = sum.caged &+ zone.it.cagedPages
+      sum.returned = sum.returned &+ zone.it.returnedPages
+      sum.returnCalls = sum.returnCalls &+ zone.it.returnCalls
+      var section = zone.it.firstSection
+      while section != 0 {
+        sum.committed = sum.committed &+ UInt(SectionRef(section).it.committedBlocks) &* zone.blockPages
+        section = SectionRef(section).it.next
+      }
+      zone.lock.release()
+    }
+    return sum
+  }
+
+  /// Pages in use, and free pages that may be resident, of all zones. Takes each zone's lock in turn.
+  package func heldPages() -> UInt {
+    var held: UInt = 0
+    forEachZone { zone in
+      zone.lock.acquire()
+      held = held &+ zone.it.usedPages &+ zone.it.dirtyPages
+      zone.lock.release()
+    }
+    return held
+  }
+
+  /// As `heldPages`, without a lock: a moment's figure.
+  package func roughlyHeldPages() -> UInt {
+    var held: UInt = 0
+    forEachZone { held = held &+ $0.it.usedPages &+ $0.it.dirtyPages }
+    return held
+  }
+
+  /// Free pages that may be resident. Without a lock: a moment's figure.
+  package func dirtyPages() -> UInt {
+    var dirty: UInt = 0
+    forEachZone { dirty = dirty &+ $0.it.dirtyPages }
+    return dirty
+  }
+
+  /// Pages returned to the system since the start. Without a lock: a moment's figure.
+  package func returnedPages() -> UInt {
+    var returned: UInt = 0
+    forEachZone { returned = returned &+ $0.it.returnedPages }
+    return returned
+  }
+
+  /// As `Zone.purge`, in all zones: until `keep` dirty pages are left in all.
+  @discardableResult
+  package func purge(dirtySince deadline: UInt64, keep: UInt = 0) -> UInt {
+    var returned: UInt = 0
+    var left = keep
+    forEachZone { zone in
+      returned = returned &+ zone.purge(dirtySince: deadline, keep: left)
+      if left != 0 {
+        let kept = zone.it.dirtyPages
+        // What is wholly used up is not "all of it may stay": one page is as good as none.
+        left = left > kept ? left &- kept : 1
+      }
+    }
+    return returned
+  }
+
+  /// How many sections are on their way offline. Takes each zone's lock in turn.
+  package func sectionsGoing() -> UInt {
+    var count: UInt = 0
+    forEachZone { count = count &+ $0.sectionsGoing() }
+    return count
+  }
+
+  /// A section of which something is out of circulation, or nil. Takes each zone's lock in turn.
+  package func firstWithCages() -> SectionRef? {
+    var found: SectionRef? = nil
+    forEachZone { if found == nil { found = $0.firstWithCages() } }
+    return found
+  }
+
+  /// Chains the sections that are on their way offline, and `count` more, the emptiest first and of equals the
+  /// youngest; answers the first, or 0. Takes each zone's lock in turn; O(count * sections * pageblocks).
+  func chainCheapest(_ count: UInt) -> UInt {
+    var head: UInt = 0
+    forEachZone { $0.chainGoing(&head) }
+    let stayed = head
+    for _ in 0..<count {
+      var best: SectionRef? = nil
+      var least = UInt.max
+      forEachZone { zone in
+        guard let (section, used) = zone.cheapest(chainedFrom: head, upTo: stayed) else { return }
+        if let known = best, used > least || (used == least && section.it.number < known.it.number) { return }
+        least = used
+        best = section
+      }
+      guard let section = best else { break }
+      section.it.chain = head
+      head = section.address
+    }
+    return head
+  }
+}
