@@ -61,6 +61,8 @@ enum Process {
     guard arena.initialise(geometry: .standard, platform: .system, zone: zone, capacity: 0) else {
       return .untouched
     }
+    // One or two system calls; with one node that is the end of it.
+    arena.spread(over: Platform.system.localNodes & ~UInt64(Arena.spreadBit))
     heap.initialise(
       arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
     processID = UInt(bellows_process_id())

@@ -25,6 +25,18 @@ bundle_rows() {
     if [[ $status == 0 && -n $seen ]]; then pass "the suite ended"; else fail "status $status, ${seen:-no} test seen"; fi
 }
 
+# near_rows MACHINE WHAT.. -- OPTIONS..: boots a machine and asks where the memory of malloc lies there.
+near_rows() {
+    local machine=$1 what=()
+    shift
+    while [[ $1 != -- ]]; do what+=("$1"); shift; done
+    shift
+    row "near, $machine: preloaded library"
+    if [[ ! -f $library ]]; then skip "there is no $library"; return; fi
+    guest_rows "near, $machine" "$@" --limit 300 --file "$library" --file "$programs" -- \
+        "$here/near.sh" "$(realpath -s "$library")" "$programs" "${what[@]}"
+}
+
 nodes_rows() {
     local libnuma
     # shellcheck disable=SC2054 # the commas belong to each distance
@@ -33,6 +45,9 @@ nodes_rows() {
     local with_libnuma=()
     [[ -z $libnuma ]] || with_libnuma=(--file "$(readlink -f "$libnuma"):/usr/lib/x86_64-linux-gnu/libnuma.so.1")
     # The guest's disk is in its memory, some 200 MiB of it on whichever node: the others must have room besides.
+    near_rows two local moved across abandoned policy -- --nodes 2 --memory 900
+    near_rows four local moved -- --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}"
+    near_rows full full -- --nodes 2 --memory 900,128
     bundle_rows two --nodes 2 --memory 900 "${with_libnuma[@]}"
     bundle_rows four --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}" "${with_libnuma[@]}"
     bundle_rows full --nodes 2 --memory 900,128

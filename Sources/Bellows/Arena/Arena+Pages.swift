@@ -7,16 +7,19 @@ extension Arena {
   /// - Parameters:
   ///   - pages: The number of pages of 4 KiB.
   ///   - alignment: What the address is a multiple of: a power of two; below a page counts as a page.
+  ///   - node: Whose section they come from where one has room, else from the nearest that has; nil: from whichever.
   /// - Returns: The pages, all zero, in the hands of an owner that frees them.
   /// - Throws: ``AllocationError/invalidByteCount``, ``AllocationError/invalidAlignment``,
   ///   ``AllocationError/tooLarge`` where no section can hold that, or ``AllocationError/exhausted``. The arena
   ///   is as it was then.
   /// - Complexity: O(1) up to a pageblock (1/64 of a section, at most 2 MiB), O(sections) above; and clearing
   ///   the pages where they were used before.
-  public func allocate(pages: Int, alignment: ByteCount = 1) throws(AllocationError) -> Allocation {
+  public func allocate(
+    pages: Int, alignment: ByteCount = 1, near node: NodeNumber? = nil
+  ) throws(AllocationError) -> Allocation {
     guard pages > 0 else { throw .invalidByteCount }
     guard pages <= configuration.sectionSize.rawValue >> Page.shift else { throw .tooLarge }
-    return Allocation(of: .pages(pages), pagesOf: self, at: try allocate(UInt(pages), alignment))
+    return Allocation(of: .pages(pages), pagesOf: self, at: try allocate(UInt(pages), alignment, node))
   }
 
   /// Allocates whole pages for `byteCount` bytes.
@@ -25,8 +28,8 @@ extension Arena {
   ///   - byteCount: The number of bytes. The rest of the last page is the allocation's too, but out of sight.
   ///   - alignment: What the address is a multiple of: a power of two; below a page counts as a page.
   /// - Returns: The bytes, all zero, in the hands of an owner that frees them.
-  /// - Throws: As ``allocate(pages:alignment:)``.
-  /// - Complexity: As ``allocate(pages:alignment:)``.
+  /// - Throws: As ``allocate(pages:alignment:near:)``.
+  /// - Complexity: As ``allocate(pages:alignment:near:)``.
   public func allocate(byteCount: ByteCount, alignment: ByteCount = 1) throws(AllocationError) -> Allocation {
     guard byteCount > .zero else { throw .invalidByteCount }
     guard byteCount <= configuration.sectionSize else { throw .tooLarge }
@@ -53,10 +56,17 @@ extension Arena {
     core.zone(of: section).free(section, address: start, pages: pages)
   }
 
-  private func allocate(_ pages: UInt, _ alignment: ByteCount) throws(AllocationError) -> UInt {
+  private func allocate(_ pages: UInt, _ alignment: ByteCount, _ node: NodeNumber? = nil)
+    throws(AllocationError)
+    -> UInt
+  {
     guard alignment > .zero, UInt(alignment.rawValue).isPowerOfTwo else { throw .invalidAlignment }
     let step = max(UInt(alignment.rawValue), Page.bytes)
-    guard let run = core.allocate(pages: pages, alignment: step >> Page.shift) else {
+    guard
+      let run = core.allocate(
+        pages: pages, alignment: step >> Page.shift,
+        node: node.map { Int32(clamping: max($0.rawValue, 0)) } ?? -1)
+    else {
       // Sections that host their descriptors themselves have room for less than a section.
       let geometry = core.it.geometry
       let (end, overflow) = geometry.memmapBytes.rounded(upTo: step)

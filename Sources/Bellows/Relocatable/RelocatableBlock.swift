@@ -74,7 +74,7 @@ extension Arena {
   /// - Returns: The block, all zero, in the hands of an owner that frees it.
   /// - Throws: ``AllocationError/invalidByteCount``, ``AllocationError/tooLarge`` above half a section, or
   ///   ``AllocationError/exhausted``.
-  /// - Complexity: As ``allocate(pages:alignment:)``.
+  /// - Complexity: As ``allocate(pages:alignment:near:)``.
   public func allocateRelocatable(byteCount: ByteCount) throws(AllocationError) -> RelocatableBlock {
     guard byteCount > .zero else { throw .invalidByteCount }
     guard byteCount.rawValue <= configuration.sectionSize.rawValue / 2 else { throw .tooLarge }

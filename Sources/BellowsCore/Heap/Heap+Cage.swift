@@ -61,7 +61,8 @@ extension Ref where Pointee == Heap {
   /// What thread heaps have to acknowledge.
   var epoch: UInt { bellows_load_acquire(address &+ Heap.epochOffset) }
 
-  /// Whether any section is on its way offline. A load.
+  /// Whether any section is on its way offline, or memory of several nodes is about: whether it matters where a block lies.
+  /// A load.
   @inline(__always)
   package var hasCages: Bool { bellows_load(address &+ Heap.cagesOffset) != 0 }
 
@@ -70,7 +71,12 @@ extension Ref where Pointee == Heap {
   package func isCaged(_ block: UInt) -> Bool { _slowPath(hasCages) && liesInCage(block) }
 
   @inline(never)
-  private func liesInCage(_ block: UInt) -> Bool { it.arena.section(at: block)?.isGoingOffline ?? false }
+  private func liesInCage(_ block: UInt) -> Bool {
+    isCaging && it.arena.section(at: block)?.isGoingOffline ?? false
+  }
+
+  /// Whether any section is on its way offline, whatever else matters.
+  private var isCaging: Bool { bellows_load(address &+ Heap.cagesOffset) & ~Heap.spreadBit != 0 }
 
   // MARK: Shards
 
@@ -116,7 +122,7 @@ extension Ref where Pointee == Heap {
 
   /// As `acknowledge`, for a thread in none of its hit paths, if it is due. Takes the heap's lock.
   package func acknowledgeIfDue(_ heap: ThreadHeapRef) {
-    guard hasCages else { return }
+    guard isCaging else { return }
     heap.lock.acquire()
     acknowledgeLocked(heap)
     heap.lock.release()
@@ -204,9 +210,11 @@ extension Ref where Pointee == Heap {
 
   /// Goes over the shards on this heap's lists: those of sections on their way offline leave them.
   package func sweep() {
-    for index in 0..<SizeClass.count {
-      sweep(abandoned(SizeClass(index)))
-      sweep(perforated(SizeClass(index)))
+    forEachSlot { slot in
+      for index in 0..<SizeClass.count {
+        sweep(abandoned(SizeClass(index), slot))
+        sweep(perforated(SizeClass(index), slot))
+      }
     }
   }
 

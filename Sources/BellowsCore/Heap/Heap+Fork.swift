@@ -70,14 +70,16 @@ extension Ref where Pointee == Heap {
       }
     }
     // Where between two steps it was caught does not matter then.
-    bellows_store(address &+ Heap.cagesOffset, arena.sectionsGoing())
+    bellows_store(address &+ Heap.cagesOffset, arena.sectionsGoing() | (it.cages & Heap.spreadBit))
     arena.endTransition()
   }
 
   private func forEachList(_ body: (AbandonedListRef) -> Void) {
-    for index in 0..<SizeClass.count {
-      body(abandoned(SizeClass(index)))
-      body(perforated(SizeClass(index)))
+    forEachSlot { slot in
+      for index in 0..<SizeClass.count {
+        body(abandoned(SizeClass(index), slot))
+        body(perforated(SizeClass(index), slot))
+      }
     }
   }
 

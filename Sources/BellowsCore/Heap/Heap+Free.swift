@@ -146,8 +146,8 @@ extension Ref where Pointee == Heap {
     shard.pushLocal(block)
     let used = shard.used &- 1
     shard.setUsed(used, tellAfter: used)
-    guard let heap, used != 0, !isCaged(block) else {
-      // A thread without a heap keeps nothing: it leaves the shard to whoever needs it.
+    guard let heap, used != 0, !isCaged(block), !isFar(block, heap) else {
+      // A thread without a heap keeps nothing, and none what is far from it: it leaves the shard to whoever needs it.
       if shard.it.state == .perforated { unlist(shard) }
       return giveUp(shard)
     }

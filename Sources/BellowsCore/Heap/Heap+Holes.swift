@@ -143,13 +143,15 @@ extension Ref where Pointee == Heap {
     var returned: UInt = 0
     for index in 0..<SizeClass.count {
       let sizeClass = SizeClass(index)
-      for _ in 0..<limit {
-        guard let shard = abandoned(sizeClass).takeOldest(listedBefore: deadline) else { break }
-        shard.collectRemote()
-        returned = returned &+ punchHoles(shard)
-        shard.setUsed(shard.used, tellAfter: shard.used)
-        perforated(sizeClass).add(shard, .perforated)
-        giveUp(shard)
+      forEachSlot { slot in
+        for _ in 0..<limit {
+          guard let shard = abandoned(sizeClass, slot).takeOldest(listedBefore: deadline) else { break }
+          shard.collectRemote()
+          returned = returned &+ punchHoles(shard)
+          shard.setUsed(shard.used, tellAfter: shard.used)
+          perforated(sizeClass, slot).add(shard, .perforated)
+          giveUp(shard)
+        }
       }
     }
     return returned

@@ -176,11 +176,8 @@ extension Ref where Pointee == Heap {
   /// An owned shard in no list that has available blocks. Nil: no memory.
   private func chooseShard(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> ShardRef? {
     if let shard = chooseQueued(heap, sizeClass) { return shard }
-    while let shard = abandoned(sizeClass).take() ?? perforated(sizeClass).take() {
-      if !isCaged(shard.it.base) { return shard }
-      giveUp(shard)
-    }
-    guard let shard = makeShard(heap, sizeClass) else { return nil }
+    if let shard = takeAbandoned(heap, sizeClass) { return shard }
+    guard let shard = makeShard(heap, sizeClass) else { return takeFar(sizeClass) }
     let place = Int(bitPattern: sizeClass.index)
     if heap.it.fresh[place] < 255 { heap.it.fresh[place] &+= 1 }
     return shard

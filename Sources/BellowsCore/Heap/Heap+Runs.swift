@@ -91,23 +91,28 @@ extension Ref where Pointee == Heap {
       let bin = RunBin(pages: pages)
       let block = takeSlot(bin, heap) { granule(of: $0) }
       pages = bin.pages
-      if block != 0, !isCaged(block) { return PageRun(address: block, pages: pages, isZero: false) }
+      if block != 0, !isCaged(block), !isFar(block, heap) {
+        return PageRun(address: block, pages: pages, isZero: false)
+      }
       if block != 0 { giveBackRun(block, granule(of: block), pages: pages) }
     }
-    guard let run = allocatePages(pages, alignment: step) else { return nil }
+    guard let run = allocatePages(heap, pages, alignment: step) else { return nil }
     bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
     return run
   }
 
   /// Pages from the arena. Where the system refuses, what threads keep is given up first, and then tried once
   /// more.
-  func allocatePages(_ pages: UInt, alignment: UInt) -> PageRun? {
+  func allocatePages(_ heap: ThreadHeapRef, _ pages: UInt, alignment: UInt) -> PageRun? {
+    let node = wantedNode(heap)
     if _slowPath(isLimited) {
-      return withinLimit(pages) { it.arena.allocate(pages: pages, alignment: alignment, mayGrow: $0) }
+      return withinLimit(pages) {
+        it.arena.allocate(pages: pages, alignment: alignment, mayGrow: $0, node: node)
+      }
     }
-    if let run = it.arena.allocate(pages: pages, alignment: alignment) { return run }
+    if let run = it.arena.allocate(pages: pages, alignment: alignment, node: node) { return run }
     reclaim()
-    return it.arena.allocate(pages: pages, alignment: alignment)
+    return it.arena.allocate(pages: pages, alignment: alignment, node: node)
   }
 
   /// The length in pages of the live run that starts at `block`. Reports and aborts where none does.
@@ -118,7 +123,9 @@ extension Ref where Pointee == Heap {
 
   func freeRun(_ block: UInt, _ descriptor: UInt, _ heap: ThreadHeapRef?) {
     let pages = runPages(block, "free")
-    if let heap, !isCaged(block), putSlot(block, descriptor, pages: pages, heap) { return }
+    if let heap, !isCaged(block), !isFar(block, heap), putSlot(block, descriptor, pages: pages, heap) {
+      return
+    }
     giveBackRun(block, descriptor, pages: pages)
     tick()
   }

@@ -105,6 +105,7 @@ extension Ref where Pointee == Heap {
     let now = bellows_clock_milliseconds()
     guard now &- heap.it.shedTime >= it.purgeDelay else { return }
     heap.it.shedTime = now
+    follow(heap)
     for place in 0..<Int(bitPattern: SizeClass.count)
     where heap.it.partial[place] > ThreadHeap.partialLimit {
       var kept: UInt16 = 0

@@ -65,8 +65,15 @@ package struct Heap: BitwiseCopyable {
   package static var limitOffset: UInt { 928 }
   /// Where the abandoned lists start.
   package static var listsOffset: UInt { 1024 }
+  /// Bytes of the lists of one slot (Heap+Nodes.swift).
+  package static var listsBytes: UInt { SizeClass.count &* 2 &* AbandonedList.stride }
+  /// Where the addresses of the lists of nodes 0 to 63 are, behind those of no node in particular.
+  package static var nodeListsOffset: UInt { listsOffset &+ listsBytes }
+  package static var nodeSlots: UInt { 64 }
   /// Bytes of a heap's record.
-  package static var bytes: UInt { listsOffset &+ SizeClass.count &* 2 &* AbandonedList.stride }
+  package static var bytes: UInt { nodeListsOffset &+ nodeSlots &* 8 }
+  /// In `cages`: memory of several nodes is about, which the short ways of runs do not look at either.
+  package static var spreadBit: UInt { 1 &<< 63 }
   /// Blocks above this many bytes are mappings of their own (64 MiB).
   package static var hugeBytes: UInt { 64 &<< 20 }
 }
@@ -76,21 +83,21 @@ package typealias HeapRef = Ref<Heap>
 extension Ref where Pointee == Heap {
   package var registry: Lock { Lock(address, .registry) }
 
-  /// The abandoned shards of a class, as they came.
-  package func abandoned(_ sizeClass: SizeClass) -> AbandonedListRef {
-    AbandonedListRef(address &+ Heap.listsOffset &+ sizeClass.index &* 2 &* AbandonedList.stride)
+  /// The abandoned shards of a class, as they came, of the slot of a node (Heap+Nodes.swift).
+  package func abandoned(_ sizeClass: SizeClass, _ slot: UInt = 0) -> AbandonedListRef {
+    AbandonedListRef(lists(slot) &+ sizeClass.index &* 2 &* AbandonedList.stride)
   }
 
   /// The abandoned shards of a class that the purge went over.
-  package func perforated(_ sizeClass: SizeClass) -> AbandonedListRef {
-    AbandonedListRef(abandoned(sizeClass).address &+ AbandonedList.stride)
+  package func perforated(_ sizeClass: SizeClass, _ slot: UInt = 0) -> AbandonedListRef {
+    AbandonedListRef(abandoned(sizeClass, slot).address &+ AbandonedList.stride)
   }
 
   /// Takes a shard that the caller has claimed off the list that it is on, if any.
   func unlist(_ shard: ShardRef) {
     switch shard.it.state {
-    case .listed: abandoned(shard.sizeClass).remove(shard)
-    case .perforated: perforated(shard.sizeClass).remove(shard)
+    case .listed: abandoned(shard.sizeClass, UInt(shard.it.slot)).remove(shard)
+    case .perforated: perforated(shard.sizeClass, UInt(shard.it.slot)).remove(shard)
     default: break
     }
   }
@@ -102,6 +109,7 @@ extension Ref where Pointee == Heap {
     it.arena = arena
     it.table = arena.it.table
     it.isChecking = isChecking
+    if arena.isSpread { noteSpread() }
     // Heaps are never taken off the list.
     repeat {
       it.nextOnArena = bellows_load(arena.address &+ Arena.heapsOffset)
@@ -121,6 +129,7 @@ extension Ref where Pointee == Heap {
       let heap = ThreadHeapRef(it.idle)
       it.idle = heap.it.nextIdle
       heap.it.isIdle = false
+      heap.it.isNodeKnown = false
       // Nothing is in it that it had to acknowledge.
       heap.lock.acquire()
       heap.it.epoch = epoch
@@ -192,7 +201,7 @@ extension Ref where Pointee == Heap {
   /// Takes a fresh shard from the arena for `heap`. Nil: no memory.
   func makeShard(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> ShardRef? {
     let pages = sizeClass.spanPages
-    guard let run = allocatePages(pages, alignment: pages) else { return nil }
+    guard let run = allocatePages(heap, pages, alignment: pages) else { return nil }
     let shard = ShardRef(granule(of: run.address))
     shard.it.local = 0
     shard.setUsed(0, tellAfter: 0)
@@ -250,7 +259,7 @@ extension Ref where Pointee == Heap {
         cage(shard)
       } else if shard.it.state == .loose, shard.available >= shard.worthwhile {
         shard.it.stamp = UInt32(truncatingIfNeeded: bellows_clock_milliseconds())
-        abandoned(shard.sizeClass).add(shard, .listed)
+        enlist(shard)
       }
     } while !shard.disown()
   }

@@ -54,6 +54,8 @@ package struct Shard: BitwiseCopyable {
   package var remote: UInt
   /// When it was listed, in milliseconds, cut to 32 bits. The owner's.
   package var stamp: UInt32
+  /// Whose lists it is on: of which node's slot (Heap+Nodes.swift). The owner's.
+  package var slot: UInt8
 
   package enum State: UInt8, BitwiseCopyable, Sendable {
     /// In no list: current, or full and unowned.

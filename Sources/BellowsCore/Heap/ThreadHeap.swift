@@ -57,6 +57,15 @@ package struct ThreadHeap: BitwiseCopyable {
   package var isShared: Bool
   /// The `Heap.epoch` up to which nothing of it lies in a section that goes offline. Under the lock.
   package var epoch: UInt
+  // Where the thread runs (Heap+Nodes.swift). Its own.
+  /// The node that fresh pages come from, or `Arena.unboundNode`; if it was asked for.
+  package var node: Int32
+  /// What it was at the last look, and the node whose shards the heap keeps.
+  package var seenNode: Int32
+  package var homeNode: Int32
+  package var isNodeKnown: Bool
+  /// Counts requests for pages.
+  package var nodeRequests: UInt8
 
   /// Where `slots` is.
   package static var slotsOffset: UInt { 328 }

@@ -43,6 +43,10 @@ extension Ref where Pointee == Arena {
     UInt64(bellows_load(address &+ Arena.nodesOffset)) & ~UInt64(Arena.spreadBit)
   }
 
+  private func growsOn(_ node: Int32) -> Bool {
+    node >= 0 && growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0
+  }
+
   /// Lets the arena grow on `nodes`, as bits 0 to 62, where there are several. Before there are zones of nodes.
   package func spread(over nodes: UInt64) {
     guard nodes & (nodes &- 1) != 0 else { return }
@@ -164,8 +168,7 @@ extension Ref where Pointee == Arena {
     }
     // Without zones of nodes the two ways are one.
     let growsFirst =
-      node == Arena.unboundNode
-      || (node >= 0 && growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0)
+      node == Arena.unboundNode || growsOn(node)
     var isRefused = false
     if case .refused = outcome { isRefused = true }
     let canGrow = mayGrow && it.growsByNeed && !isRefused && fits(pages, alignment)
@@ -192,7 +195,7 @@ extension Ref where Pointee == Arena {
     defer { growth.release() }
     // Another thread may have grown the arena while this one waited. And a short section, where address space
     // ran out, may be too small for this request: it stays and serves smaller ones.
-    if let own = zone(node: node),
+    if let own = zone(node: node) ?? (growsOn(node) ? nil : it.zone),
       case .run(let run) = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
     {
       return run
@@ -209,7 +212,7 @@ extension Ref where Pointee == Arena {
   /// Adds a section whose pages come from `node` as long as it has any. Where the system has no policy for that node, of no
   /// node in particular, and nobody asks for that node again. Under the growth lock.
   private func addSection(for node: Int32) -> SectionRef? {
-    guard node >= 0, growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0, makeZone(node: node) != nil
+    guard growsOn(node), makeZone(node: node) != nil
     else { return addSection() }
     return addSection(node: node)
   }

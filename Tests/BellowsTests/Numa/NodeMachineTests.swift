@@ -83,6 +83,26 @@ private func onMachine(_ names: String...) -> Bool { machine.map { names.contain
     }
   }
 
+  // From node 2 it is 17 to node 3, and 25 to nodes 0 and 1.
+  @Test(.enabled(if: onMachine("four"))) func aFullZoneFallsBackByDistance() throws {
+    var configuration = Arena.Configuration(sectionSize: .mebibytes(4))
+    configuration.growsByNeed = false
+    let arena = try Arena(reserving: .mebibytes(64), configuration: configuration)
+    for node in [0, 1, 2, 3] {
+      var options = Arena.AddOptions()
+      options.node = node
+      try arena.online(try arena.add(options: options))
+    }
+    #expect(arena.zones.map(\.node) == [nil, 0, 1, 2, 3])
+    for node in [2, 3, 0, 1] as [NodeNumber] {
+      // Nearly all that a section has.
+      var pages = try arena.allocate(pages: 1000, near: 2)
+      touch(&pages, 1000)
+      #expect(PagePlacement(of: pages.addressRange).pages == [node: 1000])
+      unsafe _ = pages.leak()
+    }
+  }
+
   @Test(.enabled(if: onMachine("two", "four"))) func interleavingIsEven() throws {
     let arena = try arena()
     try arena.place(.interleave([0, 1]))
