@@ -31,10 +31,11 @@ build: ## The library libbellows-malloc.so and the tool bellows, both for releas
 programs: ## The C programs of the tests
 	@if [ -f Tests/Programs/Makefile ]; then $(MAKE) -C Tests/Programs; fi
 
-run: ## Redis loses most of its data: speed and RSS under Bellows, glibc and jemalloc side by side
+run: ## Redis loses most of its data, and sections go offline while it serves; glibc and jemalloc beside it
 	@Scripts/setup run
 	swift build -c release --product bellows-malloc --disable-local-rpath
-	@Scripts/redis-demo --library $(library)
+	swift build -c release --product bellows $(standalone)
+	@Scripts/redis-demo --library $(library) --tool .build/release/bellows
 
 test: ## Every check there is, about 25 minutes on two cores
 	@Scripts/setup test

@@ -148,6 +148,12 @@ let package = Package(
       path: "Examples/PlugDaemon", swiftSettings: strict),
     .executableTarget(
       name: "page-balloon", dependencies: ["Bellows"], path: "Examples/PageBalloon", swiftSettings: strict),
+    .executableTarget(
+      name: "section-inspector", dependencies: ["Bellows"], path: "Examples/SectionInspector",
+      swiftSettings: strict),
+    .executableTarget(
+      name: "cooperating-cache", dependencies: ["Bellows"], path: "Examples/CooperatingCache",
+      swiftSettings: strict),
     .target(name: "Chromium", path: "Tests/Chromium", swiftSettings: strict),
     .testTarget(name: "BellowsCoreTests", dependencies: ["BellowsCore", "CShims"], swiftSettings: strict),
     .testTarget(

@@ -9,7 +9,12 @@ public import Logging
 /// | --- | --- | --- |
 /// | `sections` | debug | `count`, `reserved` |
 /// | `returned` | debug | `bytes` |
+/// | `offline` | info | `count` of sections that went, `offline` of them that are |
+/// | `online` | info | `count` of sections that came back, `offline` of them that are left |
+/// | `going-offline` | info | `caged`: sections are on their way, and so much of them is out of circulation |
 /// | `limit` | warning | `held`, `soft`, `hard` |
+///
+/// A section that went and came back between two looks is not told; `BELLOWS_LOG` writes each event when it happens.
 ///
 /// Sizes are in bytes. Call `record` from one thread at a time.
 public final class HeapLog {
@@ -48,6 +53,20 @@ public final class HeapLog {
       logger.debug(
         "sections came or went",
         metadata: ["event": "sections", "count": "\(now.sections)", "reserved": "\(now.reserved.rawValue)"])
+    }
+    let went = now.offlineSections - before.offlineSections
+    if went != 0 {
+      logger.info(
+        went > 0 ? "sections went offline" : "sections came back online",
+        metadata: [
+          "event": went > 0 ? "offline" : "online", "count": "\(abs(went))",
+          "offline": "\(now.offlineSections)",
+        ])
+    }
+    if now.caged > .zero, before.caged == .zero {
+      logger.info(
+        "sections are on their way offline",
+        metadata: ["event": "going-offline", "caged": "\(now.caged.rawValue)"])
     }
     if now.returned > before.returned {
       logger.debug(

@@ -17,6 +17,8 @@ public import CoreMetrics
 /// | `bellows_heap_returned_bytes_total` | counter | bytes returned to the system since the start |
 /// | `bellows_heap_sections` | gauge | number of sections |
 /// | `bellows_heap_threads` | gauge | number of thread heaps |
+/// | `bellows_heap_offline_sections` | gauge | number of sections that are offline |
+/// | `bellows_heap_caged_bytes` | gauge | free bytes out of circulation, in sections on their way offline |
 ///
 /// Call `record` now and then, from a timer of the program's own. From one thread at a time, or a return may be counted
 /// twice.
@@ -28,7 +30,7 @@ public final class HeapMetrics {
   private static let names = [
     "reserved_bytes", "committed_bytes", "memmap_bytes", "allocated_bytes", "free_resident_bytes",
     "huge_bytes",
-    "sections", "threads",
+    "sections", "threads", "offline_sections", "caged_bytes",
   ]
 
   /// Makes the handlers.
@@ -55,7 +57,8 @@ public final class HeapMetrics {
   public func record(_ now: ProcessHeap.Statistics) {
     let values = [
       now.reserved.rawValue, now.committed.rawValue, now.memmap.rawValue, now.allocated.rawValue,
-      now.freeResident.rawValue, now.huge.rawValue, now.sections, now.heaps,
+      now.freeResident.rawValue, now.huge.rawValue, now.sections, now.heaps, now.offlineSections,
+      now.caged.rawValue,
     ]
     for (gauge, value) in zip(gauges, values) { gauge.record(value) }
     returned.increment(by: max(0, now.returned.rawValue - returnedBefore))

@@ -24,6 +24,20 @@ struct CageTests {
     #expect(plain.isClean && plain.output.contains("nothing more to be done"), "\(plain)")
   }
 
+  @Test("the example of a service that shrinks on request")
+  func shrinkingService() throws {
+    let child = Library.run("shrinking-service", "rehearse")
+    expectOK(child)
+    func resident(_ moment: String) throws -> Int {
+      let line = try #require(child.output.split(separator: "\n").first { $0.hasPrefix(moment) }, "\(child)")
+      return try #require(Int(line.split(separator: " ")[1]), "\(line)")
+    }
+    // 4096 buffers of 64 KiB, of which one in 64 stays.
+    #expect(try resident("full") > 256 << 10)
+    #expect(try resident("shrunk") < 32 << 10, "\(child)")
+    #expect(try resident("grown") > 256 << 10)
+  }
+
   @Test("four threads, short threads and children of fork while sections cycle")
   func race() {
     expectOK(Library.run("cage", "race", Library.isSoak ? "300" : "30", limit: 400))

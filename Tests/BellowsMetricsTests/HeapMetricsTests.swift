@@ -8,10 +8,13 @@ import Synchronization
 import Testing
 
 @Suite struct HeapMetricsTests {
-  private func figures(returned: Int, sections: Int = 2) throws -> ProcessHeap.Statistics {
+  private func figures(returned: Int, sections: Int = 2, offline: Int = 0, caged: Int = 0) throws
+    -> ProcessHeap.Statistics
+  {
     let text = """
       {"schema":1,"reserved":268435456,"committed":8388608,"memmap":4194304,"allocated":5000000,"freeResident":4096,
-      "huge":0,"returned":\(returned),"sections":\(sections),"heaps":3}
+      "huge":0,"returned":\(returned),"sections":\(sections),"heaps":3,
+      "offlineSections":\(offline),"caged":\(caged)}
       """
     return try JSONDecoder().decode(ProcessHeap.Statistics.self, from: Data(text.utf8))
   }
@@ -20,7 +23,7 @@ import Testing
     let backend = TestMetrics()
     let metrics = HeapMetrics(dimensions: [("service", "shop")], factory: backend)
     metrics.record(try figures(returned: 1000))
-    metrics.record(try figures(returned: 1500, sections: 3))
+    metrics.record(try figures(returned: 1500, sections: 3, offline: 1, caged: 8192))
     let dimensions = [("service", "shop")]
     func last(_ name: String) throws -> Double? {
       try backend.expectGauge("bellows_heap_\(name)", dimensions).lastValue
@@ -28,6 +31,7 @@ import Testing
     #expect(try last("reserved_bytes") == 268_435_456)
     #expect(try last("allocated_bytes") == 5_000_000)
     #expect(try last("sections") == 3 && last("threads") == 3)
+    #expect(try last("offline_sections") == 1 && last("caged_bytes") == 8192)
     let returned = try backend.expectCounter("bellows_heap_returned_bytes_total", dimensions)
     #expect(returned.totalValue == 1500)
   }
@@ -49,6 +53,15 @@ import Testing
     log.record(try figures(returned: 4096), limits: limits)
     log.record(try figures(returned: 4096, sections: 3), limits: limits)
     #expect(lines.all == ["warning limit", "debug returned", "debug sections"])
+  }
+
+  @Test func sectionsThatGoAndComeAreLogged() throws {
+    let lines = Lines()
+    let log = HeapLog(logger: Logger(label: "test") { _ in Handler(lines: lines) })
+    for (offline, caged) in [(0, 0), (0, 4096), (0, 8192), (2, 0), (2, 0), (1, 0)] {
+      log.record(try figures(returned: 0, offline: offline, caged: caged), limits: nil)
+    }
+    #expect(lines.all == ["info going-offline", "info offline", "info online"])
   }
 
   private final class Lines: Sendable {

@@ -28,6 +28,10 @@ public enum ProcessHeap {
     public var sections: Int
     /// The number of thread heaps, idle ones included.
     public var heaps: Int
+    /// Of the sections, those that are offline.
+    public var offlineSections: Int
+    /// Free and out of circulation, in sections that are on their way offline.
+    public var caged: ByteCount
   }
 
   /// Whether the malloc of this process is Bellows.
@@ -56,7 +60,8 @@ public enum ProcessHeap {
       reserved: .bytes(figures.reserved), committed: .bytes(figures.committed),
       memmap: .bytes(figures.memmap), allocated: .bytes(figures.allocated),
       freeResident: .bytes(figures.free_resident), huge: .bytes(figures.huge),
-      returned: .bytes(figures.returned), sections: figures.sections, heaps: figures.heaps)
+      returned: .bytes(figures.returned), sections: figures.sections, heaps: figures.heaps,
+      offlineSections: figures.offline, caged: .bytes(figures.caged))
   }
 
   /// Returns free memory of the process heap to the system until `reserve` of it is left resident.

@@ -29,42 +29,30 @@ struct StatCommand: ParsableCommand {
         4   the process does not run on Bellows
       """)
 
-  @Argument(
-    help: ArgumentHelp("Number or name of the process.", valueName: "process"),
-    completion: .custom { _, _, _ in ProcessCompletion.words })
-  var process: String
-
-  @Option(name: .shortAndLong, help: ArgumentHelp("Seconds between lines.", valueName: "seconds"))
-  var interval: Double?
+  @OptionGroup var watch: WatchOptions
 
   @Option(name: .shortAndLong, help: ArgumentHelp("End after so many lines.", valueName: "lines"))
   var count: Int?
-
-  @Flag(help: "Print one JSON object a line, sizes in bytes.")
-  var json = false
 
   @Flag(name: .shortAndLong, help: "Print sizes in bytes.")
   var bytes = false
 
   func validate() throws {
-    if let interval, interval < 0.01 || interval > 86_400 {
-      throw ValidationError("--interval takes a number of seconds from 0.01 to 86400.")
-    }
     if let count, count < 1 { throw ValidationError("--count takes a number of lines from 1.") }
   }
 
   func run() throws {
     try Report.errors {
-      let target = try TargetProcess.one(process)
+      let target = try TargetProcess.one(watch.process)
       let reader = try HeapReader(target)
-      let limit = count ?? (interval == nil ? 1 : Int.max)
+      let limit = count ?? (watch.interval == nil ? 1 : Int.max)
       let isTerminal = isatty(STDOUT_FILENO) == 1
       var earlier: Sample?
       let start = ContinuousClock.now
       for line in 0..<limit {
         if line > 0 {
           // Against the start, so that the time that a look takes does not add up.
-          let next = start + .milliseconds(Int(Double(line) * (interval ?? 1) * 1000))
+          let next = start + .milliseconds(Int(Double(line) * (watch.interval ?? 1) * 1000))
           let wait = max(0, (next - .now) / .microseconds(1))
           usleep(useconds_t(min(wait, 4e9)))
         }
@@ -75,7 +63,7 @@ struct StatCommand: ParsableCommand {
         }
         let row = Interval(earlier: earlier, now: sample)
         earlier = sample
-        if json {
+        if watch.json {
           print(try JSONText.of(row.object(target), pretty: false))
         } else {
           // Widths of their own for each line would not stand below each other.

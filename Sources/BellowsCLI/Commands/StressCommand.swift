@@ -17,10 +17,11 @@ struct StressCommand: ParsableCommand {
       Examples:
         bellows stress --list
         bellows stress spike
-        bellows stress sparse --allocator bellows --allocator jemalloc --html sparse.html
-        bellows stress server --threads 8 --seconds 30 --sizes 64B..4K --live 1G
-        bellows stress spike --allocator ./libmine.so --assert 'rss - base < 64MiB @ +2s'
-        bellows stress replay --trace service.trace --allocator bellows --allocator glibc
+        bellows stress sparse --allocator jemalloc --html sparse.html
+        bellows stress server --threads 8 --seconds 30 --live 1G
+        bellows stress spike --allocator ./libmine.so --verify
+        bellows stress spike --assert 'rss - base < 64MiB @ +2s'
+        bellows stress replay --trace service.trace
 
       A bound compares figures of every sample: `rss - base < 1.3 * live @ +2s`. After @ stands from when on it has to \
       hold: start, end, 2s, 50%, an event, an event +2s, or +2s, which counts from the scenario's turn (--list); \
@@ -83,7 +84,8 @@ struct StressCommand: ParsableCommand {
   var interval = 50
 
   @Option(
-    help: ArgumentHelp("Write all figures and samples as JSON; - is stdout.", valueName: "file"),
+    help: ArgumentHelp(
+      "Write all figures and samples as JSON, with --list the scenarios; - is stdout.", valueName: "file"),
     completion: .file())
   var json: String?
 
@@ -132,7 +134,13 @@ struct StressCommand: ParsableCommand {
     let environment = Launch.environment
     let style = Style(color, environment: environment, isTerminal: isatty(STDOUT_FILENO) == 1)
     guard !list, let scenario = scenario.flatMap(StressScenario.named) else {
-      return print(StressListing.text(style))
+      guard let json else { return print(StressListing.text(style)) }
+      do throws(StressFailure) {
+        return try StressFile.write(try StressListing.json() + "\n", to: json)
+      } catch {
+        StandardError.error(error.message)
+        throw ExitCode(StressReport.Status.failed.rawValue)
+      }
     }
     let report: StressReport
     do throws(StressFailure) {

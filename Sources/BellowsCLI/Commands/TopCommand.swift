@@ -8,19 +8,26 @@ struct TopCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "top",
     abstract: "Show a live map of the memory of a process.",
+    usage: "bellows top [<options>] <process>",
     discussion: """
       A row a section, a sign a pageblock of 2 MiB: what is used, freed, returned, caged, offline. Below it, on their \
       keys, size classes and the threads' heaps. Read from outside, like `bellows ls`: the process takes no part in it.
 
       Keys:
-        q, Ctrl-C   quit                       s, c, t     sections, size classes, threads
-        up, down    scroll a line, also k, j   space       hold, and go on
-        Page Up, Page Down                     +, -        look less often, more often
+        q, Ctrl-C               quit
+        s, c, t                 sections, size classes, threads
+        up, down, also k, j     scroll a line
+        Page Up, Page Down      scroll a screen
+        space                   hold, and go on
+        +, -                    look less often, more often
 
       Examples:
         bellows top redis-server
         bellows top 4711 --interval 0.2
         bellows top 4711 --once >map.txt    All panels, once, for scripts.
+        bellows top 4711 --once --json | jq .classes
+
+      Without --interval it looks once a second.
 
       NO_COLOR in the environment switches colour off; --color goes before it.
 
@@ -30,13 +37,7 @@ struct TopCommand: ParsableCommand {
         4   the process does not run on Bellows
       """)
 
-  @Argument(
-    help: ArgumentHelp("Number or name of the process.", valueName: "process"),
-    completion: .custom { _, _, _ in ProcessCompletion.words })
-  var process: String
-
-  @Option(name: .shortAndLong, help: ArgumentHelp("Seconds between looks.", valueName: "seconds"))
-  var interval: Double = 1
+  @OptionGroup var watch: WatchOptions
 
   @Flag(help: "Print all panels once, and end.")
   var once = false
@@ -45,14 +46,12 @@ struct TopCommand: ParsableCommand {
   var color: ColorChoice = .auto
 
   func validate() throws {
-    guard interval >= 0.05, interval <= 3600 else {
-      throw ValidationError("--interval takes a number of seconds from 0.05 to 3600.")
-    }
+    if watch.json && !once { throw ValidationError("--json goes with --once; `bellows stat` writes lines.") }
   }
 
   func run() throws {
     try Report.errors {
-      let target = try TargetProcess.one(process)
+      let target = try TargetProcess.one(watch.process)
       let reader = try HeapReader(target)
       let environment = Launch.environment
       let style = Style(color, environment: environment, isTerminal: isatty(STDOUT_FILENO) == 1)
@@ -63,6 +62,9 @@ struct TopCommand: ParsableCommand {
         let screen = TopScreen(
           process: target, interval: Interval(earlier: nil, now: first), style: style, isUnicode: isUnicode,
           columns: 120)
+        if watch.json {
+          return print(try JSONText.of(TopObject(screen), pretty: isatty(STDOUT_FILENO) == 1))
+        }
         var lines = screen.head
         for panel in TopScreen.Panel.allCases { lines += [""] + screen.lines(of: panel) }
         for line in lines + ["", screen.legend] {
@@ -71,7 +73,7 @@ struct TopCommand: ParsableCommand {
         return
       }
       var viewer = TopViewer(
-        target: target, reader: reader, style: style, isUnicode: isUnicode, seconds: interval)
+        target: target, reader: reader, style: style, isUnicode: isUnicode, seconds: watch.interval ?? 1)
       try viewer.show()
     }
   }

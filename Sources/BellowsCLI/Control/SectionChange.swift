@@ -75,14 +75,13 @@ struct SectionChange {
       }
     }
     if case .bytes(let bytes) = choice.amount, choice.isOpen {
-      let unit = before.sectionBytes
-      wanted = (bytes + unit - 1) / unit * unit
+      wanted = before.wholeSections(bytes)
       try ask(UInt(bytes), 0)
     } else {
       do throws(SectionChoice.Problem) {
         let sections = try choice.sections(of: before, online: isOnline)
         if case .bytes(let bytes) = choice.amount {
-          wanted = (bytes + before.sectionBytes - 1) / before.sectionBytes * before.sectionBytes
+          wanted = before.wholeSections(bytes)
         } else {
           wanted = sections.reduce(0) { $0 + $1.bytes }
         }
@@ -109,14 +108,11 @@ struct SectionChange {
     _ before: HeapSnapshot, _ after: HeapSnapshot, _ report: OfflineFigures, _ errors: [Int32], _ wanted: Int,
     _ residentBefore: Int?
   ) -> Outcome {
-    func total(_ snapshot: HeapSnapshot, _ state: String) -> Int {
-      snapshot.sections.filter { $0.state == state }.reduce(0) { $0 + $1.bytes }
-    }
     let failures = errors.filter { $0 != 0 }
     let changed: Int
     if isOnline {
       changed =
-        failures.isEmpty ? wanted : min(wanted, max(0, total(after, "online") - total(before, "online")))
+        failures.isEmpty ? wanted : min(wanted, max(0, after.bytes("online") - before.bytes("online")))
     } else {
       changed = failures.isEmpty ? wanted : min(wanted, report.taken)
     }
@@ -132,7 +128,7 @@ struct SectionChange {
     }
     return Outcome(
       isOnline: isOnline, status: status, changed: changed, wanted: wanted, report: report,
-      online: total(after, "online"), offline: total(after, "offline"), residentBefore: residentBefore,
+      online: after.bytes("online"), offline: after.bytes("offline"), residentBefore: residentBefore,
       residentAfter: resident(), reason: reason)
   }
 }
@@ -165,8 +161,19 @@ extension SectionChange.Outcome {
       line += "; RSS was \(Bytes.text(residentBefore)), is \(Bytes.text(residentAfter))"
     }
     if status == .done || report.blockers.isEmpty { return [line] }
-    return [line, "In the way:"] + report.blockers.map { "  \($0.text)" }
+    let sorted = report.blockers.sorted { $0.bytes > $1.bytes }
+    let rest = sorted.dropFirst(Self.listedBlockers)
+    let more =
+      rest.isEmpty
+      ? []
+      : [
+        "  and \(rest.count) kinds more, on \(Bytes.text(rest.reduce(0) { $0 + $1.bytes })) (--json lists all)"
+      ]
+    return [line, "In the way:"] + sorted.prefix(Self.listedBlockers).map { "  \($0.text)" } + more
   }
+
+  /// The largest blockers are what somebody can do something about.
+  private static var listedBlockers: Int { 12 }
 
   /// What programs read.
   func object(_ process: TargetProcess) -> some Encodable {

@@ -85,7 +85,7 @@ struct SectionChoice: Equatable {
       }
       return chosen
     case .bytes(let bytes):
-      let wanted = (bytes + snapshot.sectionBytes - 1) / snapshot.sectionBytes
+      let wanted = snapshot.wholeSections(bytes) / snapshot.sectionBytes
       // Offline: the emptiest, of equals the youngest. Online: those on their way first, then the youngest.
       let candidates = fitting.filter {
         online ? $0.state != "online" || $0.cagedBytes > 0 : $0.state == "online"

@@ -4,19 +4,14 @@ struct ListingSummary {
 
   /// Name for people, key for programs, value.
   var fields: [(String, String, Cell)] {
-    func total(_ state: String) -> Int {
-      snapshot.sections.filter { $0.state == state }.reduce(0) { $0 + $1.bytes }
-    }
-    let used = snapshot.sections.reduce(0) { $0 + $1.usedBytes }
-    let memmap = snapshot.sections.reduce(0) { $0 + $1.memmapBytes }
     let resident = snapshot.sections.compactMap(\.residentBytes)
     return [
       ("Section size:", "section_size", .bytes(snapshot.sectionBytes)),
-      ("Total online:", "online", .bytes(total("online"))),
-      ("Total offline:", "offline", .bytes(total("offline"))),
-      ("Total used:", "used", .bytes(used)),
+      ("Total online:", "online", .bytes(snapshot.bytes("online"))),
+      ("Total offline:", "offline", .bytes(snapshot.bytes("offline"))),
+      ("Total used:", "used", .bytes(snapshot.sum { $0.usedBytes })),
       ("Total resident:", "resident", resident.isEmpty ? .none : .bytes(resident.reduce(0, +))),
-      ("Total memmap:", "memmap", .bytes(memmap)),
+      ("Total memmap:", "memmap", .bytes(snapshot.sum { $0.memmapBytes })),
       ("Huge blocks:", "huge", .bytes(snapshot.hugeBytes)),
     ]
   }

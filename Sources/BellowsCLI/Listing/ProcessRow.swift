@@ -45,7 +45,7 @@ struct ProcessRow {
     },
     Column(name: "SIZE", help: "address space of its sections", cell: sum { $0.bytes }),
     Column(name: "USED", help: "pages that are allocated, huge blocks included") { row in
-      row.snapshot.map { .bytes($0.sections.reduce($0.hugeBytes) { $0 + $1.usedBytes }) } ?? .none
+      row.snapshot.map { .bytes($0.hugeBytes + $0.sum { $0.usedBytes }) } ?? .none
     },
     Column(name: "RESIDENT", help: "what the kernel holds of its sections", cell: sum { $0.residentBytes }),
     Column(name: "RSS", help: "what the kernel holds of the process") { row in

@@ -42,6 +42,35 @@ enum StressListing {
     return lines.joined(separator: "\n")
   }
 
+  /// Returns the list as one JSON object.
+  static func json() throws(StressFailure) -> String {
+    do { return try JSONText.of(Listing(), pretty: false) } catch {
+      throw StressFailure(message: "The scenarios cannot be written: \(error).")
+    }
+  }
+
+  private struct Listing: Encodable {
+    struct Scenario: Encodable {
+      let name: String
+      let summary: String
+      let bounds: [String]
+      let turn: String?
+      let needs: String
+      let substitute: String?
+    }
+    struct Figure: Encodable {
+      let name: String
+      let meaning: String
+    }
+    let schema = 1
+    let scenarios = StressScenario.all.map {
+      Scenario(
+        name: $0.name, summary: $0.summary, bounds: $0.bounds, turn: $0.turn, needs: $0.need.rawValue,
+        substitute: $0.substitute)
+    }
+    let figures = Bound.Variable.allCases.map { Figure(name: $0.rawValue, meaning: $0.meaning) }
+  }
+
   private static func padded(_ text: String, _ width: Int) -> String {
     text + String(repeating: " ", count: max(0, width - text.count))
   }

@@ -80,6 +80,15 @@ struct ThreadHeapSnapshot: Codable, Equatable {
   var keptBytes: Int
 }
 
+extension HeapSnapshot {
+  /// Bytes of the sections in a state, one of the words of `SectionState`.
+  func bytes(_ state: String) -> Int { sum { $0.state == state ? $0.bytes : 0 } }
+  /// A figure of all sections.
+  func sum(_ figure: (SectionSnapshot) -> Int) -> Int { sections.reduce(0) { $0 + figure($1) } }
+  /// An amount rounded up to sections.
+  func wholeSections(_ bytes: Int) -> Int { (bytes + sectionBytes - 1) / sectionBytes * sectionBytes }
+}
+
 extension SectionSnapshot {
   var end: UInt { base + UInt(bytes) }
   private func sum(_ field: (PageblockSnapshot) -> Int?) -> Int? {

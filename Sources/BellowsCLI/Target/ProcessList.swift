@@ -54,10 +54,16 @@ struct TargetProcess: Equatable {
   }
 
   /// Whether it is stopped, by a signal or by a debugger.
-  var isStopped: Bool {
-    guard let line = SystemFiles().line("proc/\(id)/stat"), let end = line.lastIndex(of: ")") else {
-      return false
-    }
-    return line[line.index(after: end)...].trimmed.first.map { $0 == "T" || $0 == "t" } ?? false
+  var isStopped: Bool { Self.state(id).map { $0 == "T" || $0 == "t" } ?? false }
+
+  /// Whether it has ended, whoever may still list it.
+  static func isEnded(_ id: Int32, _ files: SystemFiles = SystemFiles()) -> Bool {
+    state(id, files).map { $0 == "Z" || $0 == "X" } ?? true
+  }
+
+  /// The kernel's letter for its state.
+  private static func state(_ id: Int32, _ files: SystemFiles = SystemFiles()) -> Character? {
+    guard let line = files.line("proc/\(id)/stat"), let end = line.lastIndex(of: ")") else { return nil }
+    return line[line.index(after: end)...].trimmed.first
   }
 }

@@ -66,7 +66,7 @@ enum TargetError: Error, Equatable {
     case .noControl(let process):
       """
       process \(process) runs on Bellows, but takes no commands. Start it with `bellows run --control -- COMMAND`, \
-      or with BELLOWS_CONTROL=1.
+      or with BELLOWS_CONTROL=1. A child of such a process takes them from its next slow call of malloc on.
       """
     case .noAnswer(let process, let reason):
       "process \(process) did not answer in time: \(reason). The request is withdrawn. --timeout waits longer."

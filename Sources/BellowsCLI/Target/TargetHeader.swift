@@ -20,7 +20,9 @@ struct TargetHeader {
   init(of process: Int32, files: SystemFiles = SystemFiles()) throws(TargetError) {
     let memory = TargetMemory(process: process)
     guard let images = try Self.images(of: process, files) else {
-      throw .noHeap(process, reason: "has no memory of its own: it is a kernel thread, or has ended")
+      // One that ended and that its parent did not look after yet is still listed, without memory.
+      if TargetProcess.isEnded(process, files) { throw .ended(process) }
+      throw .noHeap(process, reason: "has no memory of its own: it is a kernel thread")
     }
     var found: UInt?
     for base in images {

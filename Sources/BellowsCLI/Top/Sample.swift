@@ -43,16 +43,13 @@ extension Sample {
       processorSeconds: Double(number(12) + number(13)) / ticks)
   }
 
-  private func total(_ state: String) -> Int {
-    heap.sections.filter { $0.state == state }.reduce(0) { $0 + $1.bytes }
-  }
-  var onlineBytes: Int { total("online") }
-  var offlineBytes: Int { total("offline") }
-  var goingBytes: Int { total("going-offline") + total("going-online") }
-  var usedBytes: Int { heap.sections.reduce(heap.hugeBytes) { $0 + $1.usedBytes } }
+  var onlineBytes: Int { heap.bytes("online") }
+  var offlineBytes: Int { heap.bytes("offline") }
+  var goingBytes: Int { heap.bytes("going-offline") + heap.bytes("going-online") }
+  var usedBytes: Int { heap.hugeBytes + heap.sum { $0.usedBytes } }
   /// Free and not yet returned.
-  var dirtyBytes: Int { heap.sections.reduce(0) { $0 + $1.dirtyBytes } }
-  var cagedBytes: Int { heap.sections.reduce(0) { $0 + $1.cagedBytes } }
+  var dirtyBytes: Int { heap.sum { $0.dirtyBytes } }
+  var cagedBytes: Int { heap.sum { $0.cagedBytes } }
   var threadHeaps: Int { heap.heaps.count { $0.thread != 0 } }
 }
 

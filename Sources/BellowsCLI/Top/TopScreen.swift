@@ -39,8 +39,11 @@ struct TopScreen {
       interval.rate { $0.processorSeconds }.map { "cpu \(Int(($0 * 100).rounded()))%" },
     ].compactMap { $0 }
     lines.append(
-      (rates + ["returned \(size(now.heap.returnedBytes)) in all", "\(now.threadHeaps) thread heaps"])
-        .joined(separator: "  "))
+      (rates + [
+        "returned \(size(now.heap.returnedBytes)) in all",
+        "\(now.threadHeaps) thread heap\(now.threadHeaps == 1 ? "" : "s")",
+      ])
+      .joined(separator: "  "))
     switch now.heap.consistency {
     case .whole: break
     case .bySection: lines.append("(busy: each section is of one moment, but not all of the same)")
@@ -71,7 +74,7 @@ struct TopScreen {
           + "  "
           + Self.left(used, 5) + "  " + Self.left(resident, 8) + "  "
         let width = max(16, columns - start.count)
-        let signs = section.pageblocks.indices.map { sign(section, $0) }
+        let signs = section.pageblocks.indices.map { kind(section, $0) }
         return stride(from: 0, to: signs.count, by: width).map { from in
           (from == 0 ? start : String(repeating: " ", count: start.count))
             + colored(signs[from..<min(from + width, signs.count)])
@@ -96,8 +99,6 @@ struct TopScreen {
     if index >= section.committedBlocks { return .untouched }
     return block.dirty > 0 || (block.resident ?? 0) > 0 ? .freed : .returned
   }
-
-  private func sign(_ section: SectionSnapshot, _ index: Int) -> Kind { kind(section, index) }
 
   private func character(_ kind: Kind) -> Character {
     switch kind {
@@ -141,6 +142,12 @@ struct TopScreen {
     }
     flush()
     return line
+  }
+
+  /// The pageblocks of a section, a sign each, in ASCII.
+  func signs(of section: SectionSnapshot) -> String {
+    let plain = TopScreen(process: process, interval: interval, style: style, isUnicode: false)
+    return String(section.pageblocks.indices.map { plain.character(plain.kind(section, $0)) })
   }
 
   var legend: String {

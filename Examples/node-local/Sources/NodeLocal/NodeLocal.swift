@@ -24,7 +24,10 @@ final class Worker {
     try NodePinning.pin(to: node)
     for key in keys {
       var record = try heap.allocate(byteCount: .bytes(200 + key % 3000))
-      record.mutableBytes.storeBytes(of: key, as: Int.self)
+      do {
+        var bytes = record.mutableBytes
+        bytes.storeBytes(of: key, as: Int.self)
+      }
       records[key] = Allocation.Leaked(record.leak())
     }
   }

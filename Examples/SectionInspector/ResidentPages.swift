@@ -1,0 +1,1 @@
+../PageBalloon/ResidentPages.swift
