@@ -68,6 +68,9 @@ let abi: KeyValuePairs = [
   "bellows_arena_free": "bw_arena_free", "bellows_arena_supply": "bw_arena_supply",
   "bellows_arena_section": "bw_arena_section", "bellows_arena_observe": "bw_arena_observe",
   "bellows_arena_unobserve": "bw_arena_unobserve",
+  "bellows_arena_online_spare": "bw_arena_online_spare", "bellows_arena_add_group": "bw_arena_add_group",
+  "bellows_arena_remove_group": "bw_arena_remove_group",
+  "bellows_arena_remove_sections": "bw_arena_remove_sections",
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 

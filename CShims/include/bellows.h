@@ -166,8 +166,9 @@ int bellows_unlisten(bellows_listener *listener, void *context);
  * to the arena's allocator, or to a hook. Register and unregister make sections visible to listings, and can be left
  * out. The malloc of the process has nothing to do with these arenas.
  *
- * Sections are named by their place: 0 is at the start of the addresses. All functions answer 0 or an errno, and then
- * nothing has changed. EINVAL: no such values, or no arena. ENXIO: no section is there. EBUSY: it is in use, or another
+ * A memory block is what comes and goes together: one section, or as many as the arena's options say. Sections are named by
+ * their place: 0 is at the start of the addresses. All functions answer 0 or an errno, and then
+ * nothing has changed. EINVAL: no such values, not whole memory blocks, or no arena. ENXIO: no section is there. EBUSY: it is in use, or another
  * thread is at it. EDEADLK: called by a hook, a step or an observer of a transition of the same thread. EAGAIN: 16
  * threads have one. Any thread. In a child of fork, leave an arena alone that other threads used. */
 
@@ -177,7 +178,7 @@ struct bellows_arena;
 struct bellows_arena_options {
   size_t section_size;    /* in bytes, a power of two from 4 MiB to 1 GiB; 0: 128 MiB */
   uint32_t grows_by_need; /* 1: an allocation adds a section and brings it online where there is no room */
-  uint32_t reserved;
+  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1; above 1 none grows by need */
 };
 
 /* Reserves addresses for `capacity` bytes, at most 64 TiB, rounded up to sections; none of it is memory yet. `options`
@@ -246,9 +247,11 @@ struct bellows_add_options {
   bellows_section_step *construct; /* when all descriptors are valid and nobody else sees them */
   bellows_section_end *tear_down;  /* when the section goes, or its addition fails behind set_up */
   void *step_context;
+  uint32_t group; /* the memory group that they join, which says their node; 0: none */
+  uint32_t reserved;
 };
 /* No node in particular, everything as by default: `struct bellows_add_options options = BELLOWS_ADD_OPTIONS;`. */
-#define BELLOWS_ADD_OPTIONS {-1, -1, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+#define BELLOWS_ADD_OPTIONS {-1, -1, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
 
 #define BELLOWS_ANYWHERE ((size_t)-1)
 
@@ -270,11 +273,24 @@ int bellows_arena_online(struct bellows_arena *arena, size_t first, size_t count
  * Fills *report as bellows_offline does. EINVAL: one is offline. EBUSY: pages are in use. What an observer answers. */
 int bellows_arena_offline(struct bellows_arena *arena, size_t first, size_t count, unsigned milliseconds,
                           const int *cancel, struct bellows_offline_report *report, size_t size);
-/* EBUSY: one is not offline. EINVAL: there are several and one hosts its own descriptors: such go singly. */
+/* EBUSY: one is not offline. EINVAL: more than a memory block, and a section hosts its own descriptors: such go by blocks. */
 int bellows_arena_remove(struct bellows_arena *arena, size_t first, size_t count);
 /* Replaces the hook of sections that are offline; NULL: pages are the allocator's. EBUSY: one is not offline. */
 int bellows_arena_set_hook(struct bellows_arena *arena, size_t first, size_t count, bellows_online_hook *hook,
                            void *context);
+
+/* Brings the lowest memory block that was added as a spare online; *first (unless NULL) says which. ENOSPC: there is none. */
+int bellows_arena_online_spare(struct bellows_arena *arena, size_t *first);
+
+/* Memory groups: sections that belong together. A static group is at most `bytes` bytes, as a module of memory; a dynamic
+ * one comes in units of `bytes`, a power of two. *group is its number, from 1. EINVAL: not whole memory blocks. ENOMEM. */
+enum { BELLOWS_GROUP_STATIC = 1, BELLOWS_GROUP_DYNAMIC = 2 };
+int bellows_arena_add_group(struct bellows_arena *arena, int kind, size_t bytes, int node, uint32_t *group);
+/* Ends it. EBUSY: it has sections. */
+int bellows_arena_remove_group(struct bellows_arena *arena, uint32_t group);
+/* Takes all sections of a group offline and removes them: all, or everything stays. As bellows_arena_offline. */
+int bellows_arena_remove_sections(struct bellows_arena *arena, uint32_t group, unsigned milliseconds, const int *cancel,
+                                  struct bellows_offline_report *report, size_t size);
 
 /* Pages of sections that are online: at a multiple of `alignment`, a power of two; `bytes` is rounded up to pages. They
  * are zero. ENOMEM. */
@@ -305,13 +321,14 @@ struct bellows_section {
   uint32_t state; /* BELLOWS_SECTION_OFFLINE ... */
   uint32_t flags; /* BELLOWS_SECTION_REGISTERED ... */
   int32_t node;   /* -1: none in particular */
-  uint32_t reserved;
+  uint32_t group; /* 0: none */
   void *memmap;
   size_t memmap_bytes;
   struct bellows_altmap altmap; /* all zero where the descriptors lie outside */
   size_t present; /* bytes that came online; 0 while offline */
   size_t managed; /* of these, the allocator's: without descriptors and without what a hook keeps */
   size_t used;    /* of these, allocated */
+  size_t block;   /* the number of its memory block */
 };
 
 /* What is known of the section at a place: fills *out, of which `size` bytes are known to the caller. ENXIO. */

@@ -75,6 +75,7 @@ func arenaReserve(_ capacity: UInt, _ options: UInt, _ size: UInt, _ arena: UInt
   return Answer.number { () throws(Refusal) in
     let made = try CallersArena.make(geometry, capacity: capacity)
     made.arena.it.growsByNeed = chosen.grows_by_need != 0
+    made.arena.it.blockSections = max(chosen.block_sections, 1)
     Ref<UInt>(arena).it = made.base
   }
 }
@@ -124,6 +125,7 @@ private func request(_ options: UInt, _ size: UInt) throws(Refusal) -> AddReques
   request.isEager = flags & 1 == 0
   request.isHuge = flags & 2 != 0
   request.isSpare = flags & 4 != 0
+  request.group = unsafe chosen.group
   request.storage = UInt(bitPattern: unsafe chosen.storage)
   request.storageBytes = UInt(bitPattern: unsafe chosen.storage_bytes)
   request.hook = OnlineHook(
@@ -186,6 +188,42 @@ func arenaSetHook(_ handle: UInt, _ first: UInt, _ count: UInt, _ hook: UInt, _ 
   }
 }
 
+@c(bw_arena_online_spare)
+func arenaOnlineSpare(_ handle: UInt, _ first: UInt) -> Int32 {
+  change(handle) { (arena) throws(Refusal) in
+    let range = try arena.onlineSpare()
+    if first != 0 { Ref<UInt>(first).it = range.lowerBound }
+  }
+}
+
+// MARK: Groups
+
+@c(bw_arena_add_group)
+func arenaAddGroup(_ handle: UInt, _ kind: Int32, _ bytes: UInt, _ node: Int32, _ group: UInt) -> Int32 {
+  change(handle) { (arena) throws(Refusal) in
+    guard kind == 1 || kind == 2 else { throw .invalid }
+    Ref<UInt32>(group).it = try arena.makeGroup(kind == 1 ? .fixed : .dynamic, bytes: bytes, node: node)
+  }
+}
+
+@c(bw_arena_remove_group)
+func arenaRemoveGroup(_ handle: UInt, _ group: UInt32) -> Int32 {
+  change(handle) { (arena) throws(Refusal) in try arena.endGroup(group) }
+}
+
+@c(bw_arena_remove_sections)
+func arenaRemoveSections(
+  _ handle: UInt, _ group: UInt32, _ milliseconds: UInt32, _ cancel: UInt, _ out: UInt, _ size: UInt
+) -> Int32 {
+  change(handle) { (arena) throws(Refusal) in
+    var report = OfflineReport()
+    defer { Offline.write(report, to: out, size: size) }
+    let request = OfflineRequest(
+      policy: .wholeOnly, deadline: bellows_clock_milliseconds() &+ UInt64(milliseconds), cancelWord: cancel)
+    try arena.removeSections(ofGroup: group, request, &report) { bellows_sleep_milliseconds($0) }
+  }
+}
+
 // MARK: Pages
 
 @c(bw_arena_allocate)
@@ -244,6 +282,8 @@ func arenaSection(_ handle: UInt, _ index: UInt, _ out: UInt, _ size: UInt) -> I
     unsafe known.state = UInt32(section.it.state.rawValue)
     unsafe known.flags = sectionFlags(memory)
     unsafe known.node = memory.node
+    unsafe known.group = memory.group
+    unsafe known.block = Int(bitPattern: index / UInt(arena.it.blockSections))
     unsafe known.memmap = UnsafeMutableRawPointer(bitPattern: section.it.memmap)
     unsafe known.memmap_bytes = Int(bitPattern: arena.it.geometry.memmapBytes)
     unsafe known.altmap = bellows_altmap(

@@ -6,7 +6,7 @@ struct ArenaTests {
   @Test(
     "each does what bellows.h says",
     arguments: [
-      "refusals", "placements", "hooks", "strategies", "observers", "spare", "balloon", "cycles",
+      "refusals", "placements", "hooks", "strategies", "observers", "spare", "blocks", "balloon", "cycles",
     ])
   func program(_ command: String) { expectOK(Library.run("arena", command)) }
 

@@ -24,6 +24,10 @@
 #pragma weak bellows_arena_section
 #pragma weak bellows_arena_observe
 #pragma weak bellows_arena_unobserve
+#pragma weak bellows_arena_online_spare
+#pragma weak bellows_arena_add_group
+#pragma weak bellows_arena_remove_group
+#pragma weak bellows_arena_remove_sections
 #pragma weak bellows_balloon_create
 #pragma weak bellows_balloon_add_section
 #pragma weak bellows_balloon_deflate
@@ -384,11 +388,55 @@ static void spare(int argc, char **argv) {
   size_t first = BELLOWS_ANYWHERE;
   CHECK(bellows_arena_add(arena, 1, &first, NULL, 0) == ENOMEM);
   CHECK(mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM);
-  CHECK(bellows_arena_online(arena, 0, 1) == 0);
+  CHECK(bellows_arena_online_spare(arena, &first) == 0 && first == 0);
+  CHECK(bellows_arena_online_spare(arena, NULL) == ENOSPC);
   char *run;
   CHECK(bellows_arena_allocate(arena, SECTION - MEMMAP, 1, (void **)&run) == 0);
   memset(run, 1, SECTION - MEMMAP);
   CHECK((size_t)figure("/proc/self/status", "VmData:") * KIB == data);
+}
+
+// Blocks of two sections, and groups.
+static void blocks(int argc, char **argv) {
+  (void)argc;
+  (void)argv;
+  struct bellows_arena_options options = {.section_size = SECTION, .block_sections = 2};
+  struct bellows_arena *arena;
+  CHECK(bellows_arena_reserve(10 * SECTION, &options, sizeof options, &arena) == 0);
+  size_t first = BELLOWS_ANYWHERE;
+  CHECK(bellows_arena_add(arena, 1, &first, NULL, 0) == EINVAL);
+  CHECK(add(arena, 2, NULL) == 0 && section(arena, 1).block == 0 && section(arena, 1).group == 0);
+  CHECK(bellows_arena_online(arena, 0, 1) == EINVAL && bellows_arena_online(arena, 0, 2) == 0);
+  uint32_t group, other;
+  CHECK(bellows_arena_add_group(arena, BELLOWS_GROUP_STATIC, SECTION, -1, &group) == EINVAL);
+  CHECK(bellows_arena_add_group(arena, 3, 2 * SECTION, -1, &group) == EINVAL);
+  CHECK(bellows_arena_add_group(arena, BELLOWS_GROUP_STATIC, 4 * SECTION, 0, &group) == 0 && group == 1);
+  CHECK(bellows_arena_add_group(arena, BELLOWS_GROUP_DYNAMIC, 4 * SECTION, -1, &other) == 0 && other == 2);
+  struct bellows_add_options joining = BELLOWS_ADD_OPTIONS;
+  joining.group = other;
+  CHECK(bellows_arena_add(arena, 2, &first, &joining, sizeof joining) == EINVAL);
+  CHECK(add(arena, 4, &joining) == 4);
+  joining.group = group;
+  CHECK(add(arena, 2, &joining) == 2 && section(arena, 3).group == group && section(arena, 3).node == 0);
+  CHECK(section(arena, 3).block == 1);
+  CHECK(bellows_arena_add(arena, 4, &first, &joining, sizeof joining) == ENOSPC);
+  CHECK(add(arena, 2, &joining) == 8 && bellows_arena_online(arena, 8, 2) == 0);
+  CHECK(bellows_arena_remove_group(arena, group) == EBUSY);
+  // All pages but one memmap's a section.
+  char *runs[4];
+  for (int i = 0; i < 4; i++) CHECK(bellows_arena_allocate(arena, 3 * MIB, 1, (void **)&runs[i]) == 0);
+  struct bellows_offline_report report;
+  CHECK(bellows_arena_remove_sections(arena, group, 1, NULL, &report, sizeof report) == EBUSY);
+  CHECK(report.blocker_count == 1 && report.blockers[0].bytes == 6 * MIB);
+  CHECK(section(arena, 2).state == BELLOWS_SECTION_OFFLINE && section(arena, 8).state == BELLOWS_SECTION_ONLINE);
+  for (int i = 0; i < 4; i++) CHECK(bellows_arena_free(arena, runs[i], 3 * MIB) == 0);
+  CHECK(bellows_arena_remove_sections(arena, group, 0, NULL, NULL, 0) == 0);
+  struct bellows_section known;
+  CHECK(bellows_arena_section(arena, 2, &known, sizeof known) == ENXIO);
+  CHECK(bellows_arena_section(arena, 9, &known, sizeof known) == ENXIO && section(arena, 0).state == BELLOWS_SECTION_ONLINE);
+  CHECK(bellows_arena_remove_group(arena, group) == 0 && bellows_arena_remove_group(arena, group) == EINVAL);
+  CHECK(bellows_arena_remove_sections(arena, group, 0, NULL, NULL, 0) == EINVAL);
+  CHECK(bellows_arena_release(arena) == 0);
 }
 
 // A balloon on an arena of one's own.
@@ -454,6 +502,6 @@ int main(int argc, char **argv) {
   if (!bellows_arena_reserve) return 77;
   static const struct command commands[] = {
       {"lifecycle", lifecycle}, {"refusals", refusals},   {"placements", placements}, {"hooks", hooks},
-      {"strategies", strategies}, {"observers", observers}, {"spare", spare}, {"balloon", balloon}, {"cycles", cycles}};
+      {"strategies", strategies}, {"observers", observers}, {"spare", spare}, {"blocks", blocks}, {"balloon", balloon}, {"cycles", cycles}};
   return run_command(commands, COUNT(commands), argc, argv);
 }

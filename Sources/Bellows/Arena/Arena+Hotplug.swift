@@ -13,6 +13,9 @@ extension Arena {
     case outside(node: Int? = nil)
     /// In one of those that ``Arena/reserveMemmaps(count:)`` keeps.
     case reserved
+    /// In memory of the caller's: 1/64 of the sections, from a multiple of 4 KiB. It has to stay, and be nobody else's, until
+    /// the sections are removed or the arena has gone.
+    case storage(AddressRange)
   }
 
   /// How sections are added.
@@ -25,6 +28,14 @@ extension Arena {
     public var populatesMemmap = true
     /// Whether the descriptors are advised to be in huge pages, where they fill one.
     public var prefersHugeMemmap = false
+    /// Whether the sections are kept in reserve, with all descriptors resident: see ``Arena/onlineSpare()``.
+    public var isSpare = false
+    /// The memory group that they join; nil: none. It says which node they are on.
+    public var group: MemoryGroup?
+    /// Who is asked when they come online; nil: the group's hook, if there is one.
+    public var hook: OnlineHook?
+    /// Who has a hand in setting them up; nil: nobody.
+    public var strategy: SectionStrategy?
 
     /// Makes options: a memmap in the section, resident, on no node in particular.
     public init() {}
@@ -56,6 +67,20 @@ extension Arena {
       request.placement = .outside
       request.memmapNode = Int32(clamping: node ?? -1)
     case .reserved: request.placement = .reserve
+    case .storage(let range):
+      request.placement = .storage
+      request.storage = range.start
+      request.storageBytes = UInt(range.byteCount.rawValue)
+    }
+    request.isSpare = options.isSpare
+    request.group = options.group?.rawValue ?? 0
+    if let hook = options.hook {
+      guests.keep(hook)
+      request.hook = hook.record
+    }
+    if let strategy = options.strategy {
+      guests.keep(strategy)
+      request.strategy = strategy.record
     }
     do throws(Refusal) {
       let first = try core.add(request, count: UInt(count), at: index.map { UInt($0.rawValue) })
@@ -69,6 +94,29 @@ extension Arena {
   public func reserveMemmaps(count: Int) throws(HotplugError) {
     guard count >= 0 else { throw .invalid }
     try run { () throws(Refusal) in try core.reserveMemmaps(UInt(count)) }
+  }
+
+  /// Replaces the hook of sections that are offline; nil: their pages are the page allocator's.
+  ///
+  /// - Throws: EBUSY where one is not offline; ENXIO, EDEADLK.
+  public func setHook(_ hook: OnlineHook?, of sections: Range<SectionIndex>) throws(HotplugError) {
+    if let hook { guests.keep(hook) }
+    try run { () throws(Refusal) in
+      try core.setHook(try range(sections), hook?.record ?? BellowsCore.OnlineHook())
+    }
+  }
+
+  /// Gives pages that an online hook kept to the page allocator, whole pages of one section.
+  ///
+  /// - Throws: EINVAL where one of them is not kept.
+  public func supply(_ range: AddressRange) throws(HotplugError) {
+    guard range.start.isMultiple(of: Page.bytes), range.byteCount <= configuration.sectionSize,
+      range.byteCount.rawValue.isMultiple(of: Int(Page.bytes))
+    else { throw .invalid }
+    try run { () throws(Refusal) in
+      try core.supply(
+        address: range.start, pages: UInt(range.byteCount.rawValue) >> Page.shift, isAbsent: false)
+    }
   }
 
   /// Makes sections visible to listings: optional, they work without.
@@ -114,8 +162,8 @@ extension Arena {
 
   /// Removes sections that are offline: their addresses are as if they had never been added, their places free.
   ///
-  /// - Throws: EBUSY where one is not offline; EINVAL where several are named and one hosts its own descriptors: such
-  ///   go singly; ENXIO, EDEADLK, ENOMEM.
+  /// - Throws: EBUSY where one is not offline; EINVAL where more than a memory block is named and one section hosts its own
+  ///   descriptors: such go by memory blocks; ENXIO, EDEADLK, ENOMEM.
   public func remove(_ sections: Range<SectionIndex>) throws(HotplugError) {
     try run { () throws(Refusal) in try core.remove(try range(sections)) }
   }
@@ -170,6 +218,20 @@ extension Arena {
     public var memmap: AddressRange
     /// How they are carved out of it; nil where they lie outside.
     public var altmap: Altmap?
+    /// Whether it is kept in reserve.
+    public var isSpare: Bool
+    /// The memory block that it is part of.
+    public var block: Int
+    /// The memory group that it belongs to; nil: none.
+    public var group: MemoryGroup?
+    /// What came online of it, descriptors included; zero while it is offline.
+    public var present: ByteCount
+    /// What of that is the page allocator's: without descriptors, and without what hooks and balloons keep.
+    public var managed: ByteCount
+    /// What of that is allocated.
+    public var used: ByteCount
+    /// What its descriptors take of memory elsewhere.
+    public var outsideMemmap: ByteCount { altmap == nil ? memmap.byteCount : .zero }
   }
 
   /// What is known of the section at a place; nil where none is.
@@ -181,26 +243,26 @@ extension Arena {
       section.it.state != .device
     else { return nil }
     let memory = section.it.memory
-    let altmap = memory.altmap
+    let figures = core.figures(section)
     return MemorySection(
       index: index, number: Int(section.it.number),
       addressRange: AddressRange(start: section.it.base, byteCount: configuration.sectionSize),
       state: SectionState(rawValue: section.it.state.rawValue) ?? .absent,
       isRegistered: memory.has(SectionMemory.registered), node: memory.node < 0 ? nil : Int(memory.node),
       memmap: AddressRange(start: section.it.memmap, byteCount: .bytes(Int(core.it.geometry.memmapBytes))),
-      altmap: memory.has(SectionMemory.selfHosted)
-        ? Altmap(
-          base: Int(altmap.base), reserve: Int(altmap.reserve), free: Int(altmap.free),
-          align: Int(altmap.align),
-          alloc: Int(altmap.alloc)) : nil)
+      altmap: memory.has(SectionMemory.selfHosted) ? Altmap(memory.altmap) : nil,
+      isSpare: memory.has(SectionMemory.spare), block: index.rawValue / configuration.sectionsPerBlock,
+      group: memory.group == 0 ? nil : MemoryGroup(rawValue: memory.group),
+      present: ByteCount(pages: figures.present), managed: ByteCount(pages: figures.managed),
+      used: ByteCount(pages: figures.used))
   }
 
-  private func range(_ sections: Range<SectionIndex>) throws(Refusal) -> Range<UInt> {
+  func range(_ sections: Range<SectionIndex>) throws(Refusal) -> Range<UInt> {
     guard sections.lowerBound.rawValue >= 0, !sections.isEmpty else { throw .invalid }
     return UInt(sections.lowerBound.rawValue)..<UInt(sections.upperBound.rawValue)
   }
 
-  private func run(_ body: () throws(Refusal) -> Void) throws(HotplugError) {
+  func run(_ body: () throws(Refusal) -> Void) throws(HotplugError) {
     do throws(Refusal) { try body() } catch { throw HotplugError(error) }
   }
 }

@@ -36,6 +36,9 @@ public final class Arena: Sendable {
     /// Whether an allocation adds a section where there is no room. Otherwise memory comes by
     /// ``Arena/add(sections:at:options:)`` and ``Arena/online(_:)`` alone.
     public var growsByNeed = true
+
+    /// Sections of a memory block: what comes and goes together. With more than one, an allocation never adds any.
+    public var sectionsPerBlock = 1
   }
 
   /// The largest capacity: 64 TiB, half of the addresses that a process has.
@@ -49,6 +52,7 @@ public final class Arena: Sendable {
 
   let core: ArenaRef
   let records: ArenaRecords
+  let guests = ArenaGuests()
   /// Heaps that nobody uses any more. Their records lie in the arena's metadata, from which nothing is freed.
   private let spareHeaps = Mutex<[HeapRef]>([])
   /// The table of relocatable blocks; nil until there is one.
@@ -61,8 +65,8 @@ public final class Arena: Sendable {
   ///
   /// - Parameters:
   ///   - capacity: The most that the arena can grow to: 1 byte to 64 TiB.
-  ///   - configuration: The section size.
-  /// - Throws: ``ArenaError/invalidCapacity``, ``ArenaError/invalidSectionSize``,
+  ///   - configuration: The section size, and more.
+  /// - Throws: ``ArenaError/invalidCapacity``, ``ArenaError/invalidSectionSize``, ``ArenaError/invalidBlockSize``,
   ///   ``ArenaError/unsupportedPageSize``, or ``ArenaError/noAddressSpace``. Nothing is left behind then.
   /// - Complexity: O(1): a dozen system calls.
   public init(reserving capacity: ByteCount, configuration: Configuration = .init()) throws(ArenaError) {
@@ -70,6 +74,10 @@ public final class Arena: Sendable {
     guard configuration.sectionSize > .zero,
       let geometry = Geometry(sectionBytes: UInt(configuration.sectionSize.rawValue))
     else { throw .invalidSectionSize }
+    guard configuration.sectionsPerBlock > 0,
+      configuration.sectionsPerBlock
+        <= (capacity.rawValue - 1) / configuration.sectionSize.rawValue + 1
+    else { throw .invalidBlockSize }
     guard bellows_page_size() == Page.bytes else { throw .unsupportedPageSize }
     guard let records = ArenaRecords() else { throw .noAddressSpace }
     let core = records.arena
@@ -85,6 +93,7 @@ public final class Arena: Sendable {
     self.records = records
     self.core = core
     core.it.growsByNeed = configuration.growsByNeed
+    core.it.blockSections = UInt32(clamping: configuration.sectionsPerBlock)
     self.configuration = configuration
     addressRange = AddressRange(start: core.it.reservation, byteCount: .bytes(Int(core.it.capacity)))
   }

@@ -5,6 +5,8 @@ public enum ArenaError: Error, Hashable, Sendable {
   case invalidCapacity
   /// The section size is not a power of two from 4 MiB to 1 GiB.
   case invalidSectionSize
+  /// A memory block is less than a section, or more than the arena.
+  case invalidBlockSize
   /// This system's pages are not 4 KiB; Bellows has nothing to offer here.
   case unsupportedPageSize
   /// The system refuses so much address space (RLIMIT_AS), or has no memory for the arena's records.

@@ -59,9 +59,11 @@ extension Ref where Pointee == Heap {
     var length = list != 0 ? UInt32(room &- heap.it.room[place]) : 0
     heap.it.freed[place] = 0
     let freesItself = list != 0
-    // Half a batch is enough: what the thread freed itself, else what it or others freed in its shards, else, where
-    // there is nothing, fresh blocks.
+    // Half a batch is enough: what the thread freed itself, and what it or others freed in its shards. Fresh blocks
+    // come first or where the list would be too short; a visit at a time makes short lists longer.
     let most = ThreadHeap.batch(room)
+    var isFirst = true
+    let few = UInt32(max(ThreadHeap.few(room), 1))
     while length < max(most &>> 1, 1) {
       if heap.it.current[place] == 0 {
         guard let shard = list != 0 ? chooseQueued(heap, sizeClass) : chooseShard(heap, sizeClass) else {
@@ -73,10 +75,11 @@ extension Ref where Pointee == Heap {
         bias(shard, used: shard.used)
       }
       let shard = ShardRef(heap.it.current[place])
-      let (first, count) = gather(heap, shard, most &- length, touching: list == 0)
+      let (first, count) = gather(heap, shard, most &- length, touching: isFirst || length < few)
       if first != 0 {
         list = list != 0 ? join(list, first) : first
         length = length &+ count
+        isFirst = false
       } else if shard.it.capacity < shard.it.total || shard.it.holes != 0 {
         break
       } else {

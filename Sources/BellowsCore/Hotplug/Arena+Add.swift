@@ -23,6 +23,8 @@ package struct AddRequest: BitwiseCopyable, Sendable {
   /// Whether the memmap is advised to be of huge pages, where it is as large as one.
   package var isHuge = false
   package var isSpare = false
+  /// The memory group that the sections join; 0: none. Its node is theirs, and its hook where the request has none.
+  package var group: UInt32 = 0
   package var strategy = SectionStrategy()
   package var hook = OnlineHook()
 
@@ -39,7 +41,7 @@ extension Ref where Pointee == Arena {
   /// Adds `count` sections in a row: at place `index`, or at the first places that are free. They are offline then.
   /// Answers the first place.
   ///
-  /// EINVAL: no sections, a memmap that cannot lie there, an altmap that does not fit; E2BIG: outside of the
+  /// EINVAL: no sections, or not whole memory blocks or units of the group; no such group; a memmap that cannot lie there, an altmap that does not fit; E2BIG: outside of the
   /// reservation; EEXIST: a place is taken; ENOSPC: no places left; ENOMEM; EDEADLK; or what a strategy answers.
   package func add(_ request: AddRequest, count: UInt = 1, at index: UInt? = nil) throws(Refusal) -> UInt {
     guard it.capacity != 0, count > 0 else { throw .invalid }
@@ -86,13 +88,23 @@ extension Ref where Pointee == Arena {
   private func claim(_ request: AddRequest, _ count: UInt, _ index: UInt?) throws(Refusal) -> Range<UInt> {
     growth.acquire()
     defer { growth.release() }
+    let unit = UInt(it.blockSections)
+    guard count % unit == 0, (index ?? 0) % unit == 0 else { throw .invalid }
+    var request = request
+    var alignment = unit
+    if request.group != 0 {
+      let group = try checkGroup(request.group, count, at: index)
+      request.node = group.it.node
+      if request.hook.function == nil { request.hook = group.it.hook }
+      if group.it.kind == .dynamic { alignment = group.it.limit }
+    }
     var first: UInt
     if let index {
       guard index < places, places &- index >= count else { throw .tooBig }
       for place in index..<(index &+ count) where !isAbsent(place) { throw .exists }
       first = index
     } else {
-      guard let found = absentRun(of: count) else { throw .noSpace }
+      guard let found = absentRun(of: count, alignment: alignment) else { throw .noSpace }
       first = found
     }
     let range = first..<(first &+ count)
@@ -113,6 +125,7 @@ extension Ref where Pointee == Arena {
       }
       section.it.token = bellows_thread_id()
       section.it.memory.node = request.node
+      section.it.memory.group = request.group
       section.it.memory.strategy = request.strategy
       section.it.memory.hook = request.hook
       section.it.memory.set(SectionMemory.spare, request.isSpare)
@@ -128,6 +141,7 @@ extension Ref where Pointee == Arena {
       }
       section.move(to: .offline)
     }
+    if let group = group(request.group) { group.it.sections = group.it.sections &+ count }
     return range
   }
 
@@ -140,6 +154,9 @@ extension Ref where Pointee == Arena {
   /// The record becomes that of an absent section. Under the growth lock.
   func forget(_ section: SectionRef) {
     let place = index(of: section)
+    if section.it.memory.group != 0, let group = group(section.it.memory.group) {
+      group.it.sections = group.it.sections &- 1
+    }
     section.move(to: .absent)
     bellows_zero(section.address, recordBytes)
     it.lowestAbsent = min(it.lowestAbsent, place)
@@ -163,7 +180,7 @@ extension Ref where Pointee == Arena {
       }
       section.it.committedBlocks = section.it.blocks
     case .bind:
-      try bind(section.it.base, it.geometry.sectionBytes, request.node)
+      try bind(section.it.base, it.geometry.sectionBytes, section.it.memory.node)
     case .setUp:
       guard let setUp = section.it.memory.strategy.setUp else { return }
       try ask(setUp, section)
@@ -184,7 +201,10 @@ extension Ref where Pointee == Arena {
     case .publish:
       growth.acquire()
       defer { growth.release() }
-      guard it.table.prepare(section.it.base, platform: platform) else { throw .noMemory }
+      // Its zone, too, so that coming online needs no memory.
+      guard it.table.prepare(section.it.base, platform: platform),
+        makeZone(node: section.it.memory.node) != nil
+      else { throw .noMemory }
       section.it.number = it.births
       it.births &+= 1
       it.sections &+= 1
@@ -225,7 +245,7 @@ extension Ref where Pointee == Arena {
       section.it.memmap = it.reservation &+ first &<< Page.shift
       section.it.memmapBlocks = UInt16(truncatingIfNeeded: offset &>> it.geometry.pageblockOrder)
     case .outside:
-      let memmap = try mapMemmap(request.memmapNode >= 0 ? request.memmapNode : request.node)
+      let memmap = try mapMemmap(request.memmapNode >= 0 ? request.memmapNode : section.it.memory.node)
       section.it.memmap = memmap
     case .storage:
       bellows_zero(storage, bytes)
@@ -273,16 +293,23 @@ extension Ref where Pointee == Arena {
     }
   }
 
-  /// Makes a section's addresses what they were before it was added. False: the system refuses.
+  /// Makes a section's addresses what they were before it was added. False, and nothing done: the system refuses.
   func close(_ section: SectionRef) -> Bool {
-    let bytes = it.geometry.sectionBytes
-    guard it.platform.attempt(.reset, section.it.base, bytes) else {
-      return it.platform.attempt(.protect, section.it.base, bytes)
-        && it.platform.attempt(.discard, section.it.base, bytes)
-    }
+    if closeRange(section.it.base, it.geometry.sectionBytes) { return true }
+    // A mapping less is not to be had. Inaccessible and empty is nearly as good.
+    guard it.platform.attempt(.protect, section.it.base, it.geometry.sectionBytes) else { return false }
+    if it.platform.attempt(.discard, section.it.base, it.geometry.sectionBytes) { return true }
+    let accessible = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
+    it.platform.attempt(.commit, section.it.base, accessible)
+    return false
+  }
+
+  /// A fresh mapping in place of a range: inaccessible, empty, of no node. False: the system refuses.
+  func closeRange(_ start: UInt, _ bytes: UInt) -> Bool {
+    guard it.platform.attempt(.reset, start, bytes) else { return false }
     // The advice is part of what makes neighbouring mappings one.
-    it.platform.attempt(.noDump, section.it.base, bytes)
-    it.platform.attempt(.noHuge, section.it.base, bytes)
+    it.platform.attempt(.noDump, start, bytes)
+    it.platform.attempt(.noHuge, start, bytes)
     return true
   }
 
@@ -316,6 +343,15 @@ extension Ref where Pointee == Arena {
     let nodes = (1 as UInt) &<< UInt(truncatingIfNeeded: node)
     if case .failure(let number) = it.platform.perform(.bind, start, bytes, 2, nodes) {
       throw Refusal(number)
+    }
+  }
+
+  /// Gives a fresh mapping in a section the policy that the section has.
+  func rebind(_ section: SectionRef, _ start: UInt, _ bytes: UInt) throws(Refusal) {
+    if section.it.memory.has(SectionMemory.prefersNode) {
+      it.platform.prefer(section.it.memory.node, start, bytes)
+    } else {
+      try bind(start, bytes, section.it.memory.node)
     }
   }
 

@@ -17,6 +17,7 @@ extension Ref where Pointee == Arena {
 
   private func setRegistered(_ range: Range<UInt>, _ value: Bool, else refusal: Refusal) throws(Refusal) {
     guard !range.isEmpty else { throw .invalid }
+    try checkBlocks(range)
     growth.acquire()
     defer { growth.release() }
     for thread in 0..<16 where it.transitions[thread] == bellows_thread_id() { throw .deadlock }
@@ -59,21 +60,9 @@ extension Ref where Pointee == Arena {
 
   /// What may be refused. Undoes itself.
   private func askOnline(_ section: SectionRef) throws(Refusal) {
-    let committed = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
-    if committed < it.geometry.sectionBytes {
-      // Its body is a fresh mapping since it was offline.
-      try bind(
-        section.it.base &+ committed, it.geometry.sectionBytes &- committed, section.it.memory.node)
-    }
-    growth.acquire()
-    let zone = makeZone(node: section.it.memory.node)
-    growth.release()
-    guard let zone else { throw .noMemory }
-    if section.it.memory.hook.function != nil {
-      // Each page is described as its owner's.
-      guard it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes),
-        zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
-      else { throw .noMemory }
+    do throws(Refusal) { try open(section) } catch {
+      shut(section)
+      throw error
     }
     let isFirst = countNode(section, 1) == 1
     section.it.memory.set(SectionMemory.decidesNode, isFirst)
@@ -85,12 +74,55 @@ extension Ref where Pointee == Arena {
     }
   }
 
+  private func open(_ section: SectionRef) throws(Refusal) {
+    let committed = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
+    let hasHook = section.it.memory.hook.function != nil
+    section.it.memory.set(SectionMemory.opened, committed < it.geometry.sectionBytes)
+    section.it.memory.set(SectionMemory.filled, hasHook && isMemmapAbsent(section))
+    if committed < it.geometry.sectionBytes {
+      // Its body is a fresh mapping since it was offline.
+      try rebind(section, section.it.base &+ committed, it.geometry.sectionBytes &- committed)
+    }
+    growth.acquire()
+    let zone = makeZone(node: section.it.memory.node)
+    growth.release()
+    guard let zone else { throw .noMemory }
+    guard hasHook else { return }
+    // Each page is described as its owner's.
+    guard it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes),
+      zone.makeAccessible(section, address: section.it.base, pages: it.geometry.sectionPages)
+    else { throw .noMemory }
+  }
+
+  private func isMemmapAbsent(_ section: SectionRef) -> Bool {
+    guard !section.it.memory.has(SectionMemory.populated) else { return false }
+    if case .success(let pages) = it.platform.perform(.resident, section.it.memmap, it.geometry.memmapBytes) {
+      return pages == 0
+    }
+    return false
+  }
+
+  /// Undoes what `open` did, where it came to nothing.
+  private func shut(_ section: SectionRef) {
+    if section.it.memory.has(SectionMemory.filled) {
+      it.platform.attempt(.discard, section.it.memmap, it.geometry.memmapBytes)
+    }
+    if section.it.memory.has(SectionMemory.opened) {
+      let reserved = UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
+      if closeRange(section.it.base &+ reserved, it.geometry.sectionBytes &- reserved) {
+        section.it.committedBlocks = section.it.memmapBlocks
+      }
+    }
+    section.it.memory.set(SectionMemory.filled | SectionMemory.opened, false)
+  }
+
   /// Also where the node's event was refused and the other never sent: observers count on it.
   private func cancelOnline(_ section: SectionRef) {
     _ = notify(.cancelOnline, section)
     if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeCancelAddingFirst, section) }
     section.it.memory.set(SectionMemory.decidesNode, false)
     _ = countNode(section, -1)
+    shut(section)
   }
 
   private func finishOnline(_ section: SectionRef) {
@@ -114,7 +146,7 @@ extension Ref where Pointee == Arena {
     } else {
       zone.attach(section)
     }
-    section.it.memory.set(SectionMemory.spare, false)
+    section.it.memory.set(SectionMemory.spare | SectionMemory.filled | SectionMemory.opened, false)
     section.it.memory.set(SectionMemory.counted)
     if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeAddedFirst, section) }
     section.it.memory.set(SectionMemory.decidesNode, false)
@@ -165,7 +197,7 @@ extension Ref where Pointee == Arena {
       known(index).it.chain = index &+ 1 < range.upperBound ? known(index &+ 1).address : 0
     }
     let answer = takeOffline(
-      known(range.lowerBound), request, &report, ArenaClient(arena: self, sleep: sleep))
+      known(range.lowerBound), request, &report, arenaClient(sleep))
     guard answer == 0 else { throw Refusal(answer) }
   }
 
@@ -174,66 +206,84 @@ extension Ref where Pointee == Arena {
   /// Removes sections that are offline: their addresses become inaccessible, their memmaps go back to where they came
   /// from, their places are free.
   ///
-  /// EBUSY: one is not offline, or another transition has one; EINVAL: several in one call and one of them hosts itself
-  /// (what was added with its own memmap goes singly); ENXIO; EDEADLK; ENOMEM: the system refuses a mapping. All or
-  /// none but for the last.
+  /// EBUSY: one is not offline, or another transition has one; EINVAL: more than a memory block in one call and one section hosts itself
+  /// (what was added with its own memmap goes by memory blocks); ENXIO; EDEADLK; ENOMEM: the system refuses a mapping. All or
+  /// none.
   package func remove(_ range: Range<UInt>) throws(Refusal) {
     try claimTransition()
     defer { releaseTransition() }
     try take(range, in: .offline, else: .busy)
-    if range.count > 1 {
+    if range.count > Int(it.blockSections) {
       for index in range where known(index).it.memory.has(SectionMemory.selfHosted) {
         giveBack(range)
         throw .invalid
       }
     }
-    for index in range {
-      guard removeOne(known(index)) else {
-        giveBack(index..<range.upperBound)
-        throw .noMemory
-      }
+    // First what can be refused, which can be undone; then what cannot fail.
+    var closed = range.lowerBound
+    while closed < range.upperBound, closeAll(known(closed)) { closed = closed &+ 1 }
+    guard closed == range.upperBound else {
+      for index in range.lowerBound..<closed { openAll(known(index)) }
+      giveBack(range)
+      throw .noMemory
     }
+    for index in range { finishRemoval(known(index)) }
   }
 
-  private func removeOne(_ section: SectionRef) -> Bool {
-    tearDown(section)
+  /// Makes a section inaccessible, as it was before it was added. False, and nothing done: the system refuses.
+  func closeAll(_ section: SectionRef) -> Bool {
     growth.acquire()
     it.table.set(section.it.base, memmap: 0)
     growth.release()
-    guard close(section) else {
-      growth.acquire()
-      it.table.set(section.it.base, memmap: section.it.memmap)
-      growth.release()
-      return false
+    if close(section) { return true }
+    growth.acquire()
+    it.table.set(section.it.base, memmap: section.it.memmap)
+    growth.release()
+    return false
+  }
+
+  /// Undoes that, as far as the system lets it: what a strategy wrote into descriptors of the section's own is lost.
+  func openAll(_ section: SectionRef) {
+    let bytes = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
+    it.platform.attempt(.commit, section.it.base, bytes)
+    it.platform.attempt(.dump, section.it.base, bytes)
+    do throws(Refusal) {
+      try rebind(section, section.it.base, it.geometry.sectionBytes)
+    } catch {}
+    if section.it.memory.has(SectionMemory.populated) {
+      it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes)
     }
+    growth.acquire()
+    it.table.set(section.it.base, memmap: section.it.memmap)
+    growth.release()
+  }
+
+  func finishRemoval(_ section: SectionRef) {
     releaseMemmap(section)
+    tearDown(section)
     growth.acquire()
     it.sections &-= 1
     forget(section)
     growth.release()
-    return true
   }
 
   /// Gives back what lies outside of the reservation: for the end of the arena.
   package func releaseMemmaps() {
     dropSpareMemmaps(.max)
-    var root: UInt = 0
-    while root < places {
-      if bellows_load(it.directory &+ (root / Arena.leafEntries) &* 8) != 0 {
-        for index in root..<min(root &+ Arena.leafEntries, places) {
-          guard let section = section(index: index),
-            section.it.state == .offline || section.it.state == .online,
-            section.it.memory.placement == .outside || section.it.memory.placement == .reserve,
-            !section.it.memory.has(SectionMemory.selfHosted), section.it.memmap != 0
-          else { continue }
-          it.platform.attempt(.release, section.it.memmap, it.geometry.memmapBytes)
-        }
-      }
-      root = root &+ Arena.leafEntries
+    forEachSection { section in
+      guard section.it.state == .offline || section.it.state == .online,
+        section.it.memory.placement == .outside || section.it.memory.placement == .reserve,
+        !section.it.memory.has(SectionMemory.selfHosted), section.it.memmap != 0
+      else { return }
+      it.platform.attempt(.release, section.it.memmap, it.geometry.memmapBytes)
     }
   }
 
   // MARK: The engine's view
+
+  func arenaClient(_ sleep: @escaping @convention(c) (UInt64) -> Void) -> ArenaClient {
+    ArenaClient(arena: self, sleep: sleep)
+  }
 
   fileprivate func announce(_ event: OfflineEvent, _ section: SectionRef) -> Int32 {
     switch event {
@@ -263,7 +313,7 @@ extension Ref where Pointee == Arena {
 }
 
 /// An arena's own pages: nothing to drain, and what is in use is pages.
-private struct ArenaClient: OfflineClient {
+struct ArenaClient: OfflineClient {
   let arena: ArenaRef
   let sleep: @convention(c) (UInt64) -> Void
 

@@ -53,6 +53,7 @@ extension Ref where Pointee == Arena {
   /// transition has one, and `refusal` where one is not in `state`.
   func take(_ range: Range<UInt>, in state: SectionState, else refusal: Refusal) throws(Refusal) {
     guard !range.isEmpty else { throw .invalid }
+    try checkBlocks(range)
     growth.acquire()
     defer { growth.release() }
     for index in range {
@@ -76,13 +77,19 @@ extension Ref where Pointee == Arena {
   }
 
   /// The first of `count` absent places in a row. Under the growth lock; O(1) where sections came in order.
-  package func absentRun(of count: UInt) -> UInt? {
+  package func absentRun(of count: UInt, alignment: UInt = 1) -> UInt? {
     var start = it.lowestAbsent
     while start < places, !isAbsent(start) { start = start &+ 1 }
     it.lowestAbsent = start
+    let unit = max(alignment, 1)
+    start = (start &+ (unit &- 1)) / unit &* unit
     var end = start
     while end < places {
-      if !isAbsent(end) { start = end &+ 1 }
+      if !isAbsent(end) {
+        start = (end / unit &+ 1) &* unit
+        end = start
+        continue
+      }
       end = end &+ 1
       if end &- start == count { return start }
     }

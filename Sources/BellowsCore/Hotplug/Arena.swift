@@ -57,6 +57,11 @@ package struct Arena: BitwiseCopyable {
   /// Memmaps in reserve, linked through their first words, and how many.
   package var spareMemmaps: UInt = 0
   package var spareMemmapCount: UInt = 0
+  /// Sections of a memory block: what comes and goes together. Set when the arena is made; with more than one, sections
+  /// come by `add` alone.
+  package var blockSections: UInt32 = 1
+  /// The first memory group; records are never freed. Under the growth lock.
+  package var groups: UInt = 0
   /// Sections that were brought online, by node: -1 first. Under the growth lock.
   package var nodeSections = InlineArray<65, UInt32>(repeating: 0)
 
@@ -241,7 +246,7 @@ extension Ref where Pointee == Arena {
     var base: UInt
     var bytes = geometry.sectionBytes
     if it.capacity != 0 {
-      guard let index = absentRun(of: 1) else { return nil }
+      guard it.blockSections == 1, let index = absentRun(of: 1) else { return nil }
       base = it.reservation &+ index &<< geometry.sectionShift
     } else {
       base = 0

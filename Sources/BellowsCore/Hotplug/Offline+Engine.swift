@@ -119,6 +119,7 @@ extension Ref where Pointee == Arena {
     var pieces = Pieces()
     _ = zone.take(section, &pieces)
     let census = zone.census(section)
+    section.it.memory.set(SectionMemory.wasWhole, section.it.committedBlocks == section.it.blocks)
     guard zone.detach(section) else { return false }
     report.add(pieces)
     report.wholeSections = report.wholeSections &+ 1
@@ -151,7 +152,7 @@ extension Ref where Pointee == Arena {
       report.takenPages = report.takenPages &- pages
       report.leftPages = report.leftPages &+ pages
       report.wholeBlocks = report.wholeBlocks &- census.blocks
-      _ = bringBack(section, &report, client)
+      _ = bringBack(section, &report, client, isUndone: true)
     }
   }
 
@@ -200,10 +201,11 @@ extension Ref where Pointee == Arena {
   }
 
   /// Brings a section back that is on its way, wholly or in part out of circulation, or offline. EINVAL where it
-  /// is none of these. The caller holds the section's transition.
-  package func bringBack(_ section: SectionRef, _ report: inout OfflineReport, _ client: some OfflineClient)
-    -> Int32
-  {
+  /// is none of these. `isUndone`: what was accessible before it went is so again. The caller holds the section's
+  /// transition.
+  package func bringBack(
+    _ section: SectionRef, _ report: inout OfflineReport, _ client: some OfflineClient, isUndone: Bool = false
+  ) -> Int32 {
     switch section.it.state {
     case .goingOffline:
       rollBack(section, &report, client)
@@ -213,10 +215,25 @@ extension Ref where Pointee == Arena {
       zone(of: section).release(section)
     case .offline:
       client.returns(section)
+      reopen(section, asBefore: isUndone)
       (zone(node: section.it.memory.node) ?? it.zone).attach(section)
     default: return HotplugErrno.invalid
     }
     _ = client.announce(.online, section, &report)
     return 0
+  }
+
+  /// The body of a section that is offline is a fresh mapping: it gets its node again, and where it is to be as before,
+  /// it becomes accessible. Where the system refuses, pages become so when they are allocated.
+  private func reopen(_ section: SectionRef, asBefore: Bool) {
+    let reserved = UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
+    let start = section.it.base &+ reserved
+    let bytes = UInt(section.it.blocks) &<< it.geometry.pageblockShift &- reserved
+    do throws(Refusal) { try rebind(section, start, bytes) } catch { return }
+    guard asBefore, section.it.memory.has(SectionMemory.wasWhole), it.platform.attempt(.commit, start, bytes)
+    else { return }
+    // The advice is part of what makes neighbouring mappings one.
+    it.platform.attempt(.dump, start, bytes)
+    section.it.committedBlocks = section.it.blocks
   }
 }

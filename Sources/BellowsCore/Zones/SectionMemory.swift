@@ -28,7 +28,7 @@ package struct SectionStrategy: BitwiseCopyable, Sendable {
   package var setUp: Step?
   /// When all descriptors are valid and nobody else sees them: 0 or an errno, which ends as if never added.
   package var construct: Step?
-  /// When the section goes, or its addition fails behind `setUp`.
+  /// When the section goes, or its addition fails behind `setUp`: its memmap has gone by then.
   package var tearDown: Ending?
   package var context: UInt
 
@@ -45,7 +45,7 @@ package struct SectionPlan: BitwiseCopyable, Sendable {
   package var arena: UInt
   package var base: UInt
   package var bytes: UInt
-  /// Where the descriptors lie; 0 in `setUp`.
+  /// Where the descriptors lie; 0 in `setUp` and `tearDown`.
   package var memmap: UInt
   package var memmapBytes: UInt
   /// May be changed in `setUp`. All zero where the section does not host itself.
@@ -75,6 +75,8 @@ package struct SectionMemory: BitwiseCopyable {
   package var node: Int32
   package var placement: MemmapPlacement
   package var flags: UInt16
+  /// The memory group that it belongs to; 0: none.
+  package var group: UInt32
   /// Of a self-hosted memmap; else all zero.
   package var altmap: Altmap
   package var strategy: SectionStrategy
@@ -99,6 +101,14 @@ package struct SectionMemory: BitwiseCopyable {
 
   /// Added by need for a thread on its node: that comes first, and others where it is full.
   package static var prefersNode: UInt16 { 256 }
+  /// All of it was accessible when it was about to leave its zone.
+  package static var wasWhole: UInt16 { 512 }
+  /// Its body was inaccessible before it was asked to come online.
+  package static var opened: UInt16 { 1024 }
+  /// No descriptor was resident before that.
+  package static var filled: UInt16 { 2048 }
+  /// A removal under way has made it inaccessible.
+  package static var isClosed: UInt16 { 4096 }
 
   package func has(_ flag: UInt16) -> Bool { flags & flag != 0 }
   package mutating func set(_ flag: UInt16, _ value: Bool = true) {

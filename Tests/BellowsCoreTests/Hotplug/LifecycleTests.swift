@@ -209,6 +209,42 @@ private func refusal(_ body: () throws(Refusal) -> Void) -> Refusal? {
         == .invalid)
   }
 
+  /// To bring all that is registered online means nothing to a balloon: its pages stay its own, and it can do without.
+  @Test func row1fABalloonNeedsNoRegistration() throws {
+    let fixture = try ArenaFixture.explicit()
+    let arena = fixture.arena
+    let count = Memory(4096)
+    var request = AddRequest()
+    request.hook = OnlineHook(
+      function: { context, _, _, pages in
+        Ref<UInt>(context).it += pages
+        return 1
+      }, context: count.address)
+    _ = try arena.add(request, count: 2)
+    _ = try arena.add(AddRequest())
+    try arena.register(1..<3)
+    // What a daemon sees, and brings online in bulk.
+    var listed: [UInt] = []
+    arena.forEachSection {
+      if $0.it.memory.has(SectionMemory.registered) { listed.append(arena.index(of: $0)) }
+    }
+    #expect(listed == [1, 2])
+    for index in listed { try arena.online(index..<(index + 1)) }
+    #expect(Ref<UInt>(count.address).it == fixture.managedPages, "the balloon has its section's pages")
+    #expect(fixture.zone.it.managedPages == fixture.managedPages, "the allocator those of the other")
+    // Nobody lists the first; it works as well.
+    try arena.online(0..<1)
+    #expect(Ref<UInt>(count.address).it == 2 * fixture.managedPages)
+    let page = fixture.reservation + fixture.geometry.memmapBytes
+    #expect(Kernel.residentPages(page, Page.bytes) == 0)
+    Ref<UInt>(page).it = 1
+    try arena.supply(address: page, pages: 1, isAbsent: false)
+    #expect(fixture.resident(0) == fixture.memmapPages + 1)
+    #expect(fixture.zone.it.managedPages == fixture.managedPages + 1)
+    try arena.register(0..<1)
+    #expect(refusal { () throws(Refusal) in try arena.register(0..<1) } == .exists)
+  }
+
   @Test func row2aEveryCombinationOfOptionsAddsAndRemoves() throws {
     for bytes in [4 << 20, 128 << 20] as [UInt] {
       let fixture = try ArenaFixture.explicit(sectionBytes: bytes, sections: 3)

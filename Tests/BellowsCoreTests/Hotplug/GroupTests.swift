@@ -1,0 +1,194 @@
+// Memory blocks of several sections, memory groups, and spares.
+
+import BellowsCore
+import CShims
+import Testing
+
+private func refusal(_ body: () throws(Refusal) -> Void) -> Refusal? {
+  do throws(Refusal) { try body() } catch { return error }
+  return nil
+}
+
+extension ArenaFixture {
+  fileprivate static func blocks(of sections: UInt32, double: FailingPlatform? = nil) throws -> ArenaFixture {
+    let fixture = try ArenaFixture.explicit(sections: 11, double: double)
+    fixture.arena.it.blockSections = sections
+    return fixture
+  }
+
+  fileprivate func offlineAndRemove(group: UInt32) throws(Refusal) {
+    var report = OfflineReport()
+    try arena.removeSections(ofGroup: group, OfflineRequest(policy: .wholeOnly), &report) { _ in }
+  }
+}
+
+@Suite struct MemoryBlockTests {
+  /// Row 3f with blocks of several sections: they come and go whole, and those that host themselves singly.
+  @Test(arguments: [2, 3, 4] as [UInt32])
+  func sectionsComeAndGoByBlocks(unit: UInt32) throws {
+    let fixture = try ArenaFixture.blocks(of: unit)
+    let arena = fixture.arena
+    let count = UInt(unit)
+    let before = try Figures(fixture)
+    #expect(refusal { () throws(Refusal) in _ = try arena.add(AddRequest()) } == .invalid)
+    #expect(
+      refusal { () throws(Refusal) in _ = try arena.add(AddRequest(), count: count, at: 1) } == .invalid)
+    #expect(try arena.add(AddRequest(), count: count, at: count) == count)
+    #expect(try arena.add(AddRequest(), count: count) == 0)
+    let both = 0..<2 * count
+    for range in [0..<1, 1..<count + 1, 0..<count + 1] as [Range<UInt>] {
+      #expect(refusal { () throws(Refusal) in try arena.online(range) } == .invalid)
+      #expect(refusal { () throws(Refusal) in try arena.register(range) } == .invalid)
+      #expect(refusal { () throws(Refusal) in try arena.remove(range) } == .invalid)
+      #expect(refusal { () throws(Refusal) in try fixture.offline(range) } == .invalid)
+    }
+    try arena.register(0..<count)
+    try arena.online(both)
+    let run = try #require(arena.allocate(pages: 900, alignment: 1))
+    let block = arena.index(of: arena.knownSection(at: run.address)) / count
+    let (used, other) = (block * count..<(block + 1) * count, (1 - block) * count..<(2 - block) * count)
+    #expect(refusal { () throws(Refusal) in try fixture.offline(used) } == .busy)
+    for index in used { #expect(fixture.record(index).it.state == .online) }
+    try fixture.offline(other)
+    arena.free(run)
+    try fixture.offline(used)
+    #expect(refusal { () throws(Refusal) in try arena.remove(both) } == .invalid, "one block at a time")
+    try arena.remove(0..<count)
+    try arena.remove(count..<2 * count)
+    #expect(try Figures(fixture) == before)
+  }
+
+  @Test func nothingElseAddsPartsOfBlocks() throws {
+    let fixture = try ArenaFixture.blocks(of: 2)
+    fixture.arena.it.growsByNeed = true
+    #expect(fixture.arena.allocate(pages: 1, alignment: 1) == nil)
+    #expect(fixture.addSection() == nil && fixture.arena.it.sections == 0)
+  }
+}
+
+@Suite struct MemoryGroupTests {
+  @Test func sizesAndEnds() throws {
+    let fixture = try ArenaFixture.explicit(sections: 11)
+    let arena = fixture.arena
+    let section = fixture.geometry.sectionBytes
+    for bytes in [0, section / 2, section + 4096] as [UInt] {
+      #expect(refusal { () throws(Refusal) in _ = try arena.makeGroup(.fixed, bytes: bytes) } == .invalid)
+    }
+    #expect(
+      refusal { () throws(Refusal) in _ = try arena.makeGroup(.dynamic, bytes: 3 * section) } == .invalid)
+    #expect(
+      refusal { () throws(Refusal) in _ = try arena.makeGroup(.fixed, bytes: section, node: 64) } == .invalid)
+    let module = try arena.makeGroup(.fixed, bytes: 3 * section)
+    let device = try arena.makeGroup(.dynamic, bytes: 2 * section, node: 0)
+    #expect(module == 1 && device == 2)
+    var request = AddRequest()
+    request.group = 3
+    #expect(refusal { () throws(Refusal) in _ = try arena.add(request) } == .invalid)
+    request.group = module
+    #expect(refusal { () throws(Refusal) in _ = try arena.add(request, count: 4) } == .noSpace)
+    _ = try arena.add(request, count: 3)
+    #expect(refusal { () throws(Refusal) in _ = try arena.add(request) } == .noSpace)
+    request.group = device
+    #expect(refusal { () throws(Refusal) in _ = try arena.add(request) } == .invalid, "half a unit")
+    #expect(refusal { () throws(Refusal) in _ = try arena.add(request, count: 2, at: 5) } == .invalid)
+    #expect(try arena.add(request, count: 2) == 4, "at a multiple of its unit")
+    #expect(fixture.record(4).it.memory.node == 0 && fixture.record(5).it.memory.group == device)
+    #expect(refusal { () throws(Refusal) in try arena.endGroup(device) } == .busy)
+    #expect(refusal { () throws(Refusal) in try arena.endGroup(9) } == .invalid)
+    for index in 4..<6 as Range<UInt> { try arena.remove(index..<(index + 1)) }
+    try arena.endGroup(device)
+    #expect(refusal { () throws(Refusal) in try arena.endGroup(device) } == .invalid)
+    #expect(try arena.makeGroup(.fixed, bytes: section) == device, "the record is used again")
+  }
+
+  @Test func aHookOfTheGroupIsItsSections() throws {
+    let fixture = try ArenaFixture.explicit()
+    let count = Memory(4096)
+    let group = try fixture.arena.makeGroup(
+      .fixed, bytes: 8 << 20,
+      hook: OnlineHook(
+        function: { context, _, _, pages in
+          Ref<UInt>(context).it += pages
+          return 1
+        }, context: count.address))
+    var request = AddRequest()
+    request.group = group
+    _ = try fixture.arena.add(request)
+    _ = try fixture.arena.add(AddRequest())
+    try fixture.arena.online(0..<2)
+    #expect(
+      Ref<UInt>(count.address).it == fixture.managedPages && fixture.zone.freePages == fixture.managedPages)
+  }
+
+  /// All of a group goes, online or not, or nothing does.
+  @Test func aGroupGoesAsOne() throws {
+    let fixture = try ArenaFixture.explicit(sections: 11)
+    let arena = fixture.arena
+    let group = try arena.makeGroup(.fixed, bytes: 16 << 20)
+    let before = try Figures(fixture)
+    var request = AddRequest()
+    request.group = group
+    for place in [0, 2, 5, 7] as [UInt] { _ = try arena.add(request, at: place) }
+    for place in [0, 2, 5] as [UInt] { try arena.online(place..<(place + 1)) }
+    let run = try #require(arena.allocate(pages: 9, alignment: 1))
+    let full = try Figures(fixture)
+    #expect(refusal { () throws(Refusal) in try fixture.offlineAndRemove(group: group) } == .busy)
+    #expect(try Figures(fixture) == full)
+    #expect([0, 2, 5, 7].map { fixture.record($0).it.state } == [.online, .online, .online, .offline])
+    arena.free(run)
+    try fixture.offlineAndRemove(group: group)
+    #expect(try Figures(fixture) == before && arena.it.sections == 0)
+    try arena.endGroup(group)
+    #expect(refusal { () throws(Refusal) in try fixture.offlineAndRemove(group: group) } == .invalid)
+  }
+
+  /// Each system call fails in turn.
+  @Test func aGroupThatCannotGoStays() throws {
+    for isLasting in [false, true] {
+      for n in 1...60 as ClosedRange<UInt> {
+        let double = FailingPlatform()
+        let fixture = try ArenaFixture.explicit(sections: 11, double: double)
+        let group = try fixture.arena.makeGroup(.fixed, bytes: 16 << 20)
+        var request = AddRequest()
+        request.group = group
+        for place in [0, 2, 5] as [UInt] { _ = try fixture.arena.add(request, at: place) }
+        for place in [0, 5] as [UInt] { try fixture.arena.online(place..<(place + 1)) }
+        let before = try Figures(fixture)
+        double.arm(isLasting ? .from(n) : .nth(n))
+        let answer = refusal { () throws(Refusal) in try fixture.offlineAndRemove(group: group) }
+        let (failures, undone) = (double.failures, double.failedUndos)
+        double.arm(.none)
+        if answer != nil {
+          var after = try Figures(fixture)
+          if isLasting || undone > 0 { after.mappings = before.mappings }
+          // Nor is there memory for descriptors that were dropped.
+          if isLasting { after.resident = before.resident }
+          try check(after, is: before, "call \(n), lasting \(isLasting)")
+          try check([0, 2, 5].map { fixture.record($0).it.state } == [.online, .offline, .online], "states")
+          for place in [0, 2, 5] as [UInt] { try check(fixture.record(place).it.token, is: 0, "token") }
+          try fixture.offlineAndRemove(group: group)
+        }
+        try check(fixture.arena.it.sections, is: 0, "sections")
+        if failures == 0 { break }
+        try check(n < 60, "no end")
+      }
+    }
+  }
+}
+
+@Suite struct SpareTests {
+  @Test func aSpareIsTheLowestAndAsksForNothing() throws {
+    let double = FailingPlatform()
+    let fixture = try ArenaFixture.explicit(double: double)
+    #expect(refusal { () throws(Refusal) in _ = try fixture.arena.onlineSpare() } == .noSpace)
+    var request = AddRequest()
+    _ = try fixture.arena.add(request)
+    request.isSpare = true
+    _ = try fixture.arena.add(request, count: 2)
+    double.arm(.from(1))
+    #expect(try fixture.arena.onlineSpare() == 1..<2)
+    #expect(try fixture.arena.onlineSpare() == 2..<3)
+    #expect(double.failures == 0)
+    #expect(refusal { () throws(Refusal) in _ = try fixture.arena.onlineSpare() } == .noSpace)
+  }
+}
