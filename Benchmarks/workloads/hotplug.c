@@ -1,8 +1,8 @@
-// hotplug sizes ROUNDS SECTION_MIB | number CYCLES SECTIONS | reserve CYCLES GIB: what adding memory and taking it away
-// costs, by bellows.h, and beside it the same by bare system calls. A line for each sample: what it is, nanoseconds of
-// CPU. `sizes` takes sections of SECTION_MIB through their life, rounds interleaved with the bare calls, the first round
-// uncounted; it ends with how many bytes were resident. `number` cycles one section beside SECTIONS that are online,
-// `reserve` the last of an arena of GIB GiB.
+// hotplug sizes ROUNDS SECTION_MIB | number CYCLES SECTIONS | reserve CYCLES GIB: what adding memory and taking it
+// away costs, by bellows.h, and beside it the same by bare system calls. A line for each sample: what it is,
+// nanoseconds of CPU. `sizes` takes a section of SECTION_MIB through its life, in turns with the bare calls, the first
+// round uncounted; it ends with how many bytes were resident when it went offline. `number` cycles one section beside
+// SECTIONS that are online, `reserve` the last of an arena of GIB GiB.
 #include <sys/mman.h>
 
 #include "bellows.h"
@@ -135,7 +135,9 @@ static int reset_raw(char *start, size_t section) {
   return (fresh != start) | madvise(start, section, MADV_DONTDUMP) | madvise(start, section, MADV_NOHUGEPAGE);
 }
 
-static int open_and_touch(char *start, size_t section) { return open_raw(start, section) | touch(start, section / DESCRIPTORS); }
+static int open_and_touch(char *start, size_t section) {
+  return open_raw(start, section) | touch(start, section / DESCRIPTORS);
+}
 
 static int open_and_populate(char *start, size_t section) {
   return open_raw(start, section) | madvise(start, section / DESCRIPTORS, MADV_POPULATE_WRITE);
@@ -223,7 +225,8 @@ static void by_size(uint64_t rounds, size_t section) {
     TIMED("raw-offline", "lazy", drop_raw(bench.raw + memmap, section - memmap));
     TIMED("raw-remove", "lazy", reset_raw(bench.raw, section));
   }
-  for (State state = EMPTY; state < STATES; state++) printf("resident/%s %zu\n", state_names[state], bench.bytes[state]);
+  for (State state = EMPTY; state < STATES; state++)
+    printf("resident/%s %zu\n", state_names[state], bench.bytes[state]);
 }
 
 /* ---- By number and by reserved size: one section comes and goes, lazily ---------------------------------- */
