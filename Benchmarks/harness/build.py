@@ -11,9 +11,10 @@ import catalogue
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "Benchmarks" / "workloads"
 FOLDER = ROOT / ".build" / "benchmarks"
+HEADER = ROOT / "CShims" / "include" / "bellows.h"
 
 # The compiler may remove a malloc whose block goes nowhere: it must not know these by name.
-FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"] + [
+FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{HEADER.parent}"] + [
     f"-fno-builtin-{name}" for name in ("malloc", "calloc", "realloc", "free", "aligned_alloc", "posix_memalign")
 ]
 
@@ -23,7 +24,7 @@ def build():
     compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("gcc")
     if not compiler:
         sys.exit("no C compiler: install clang or gcc, or set CC")
-    header = (SOURCES / "bench.h").stat().st_mtime
+    header = max(path.stat().st_mtime for path in (SOURCES / "bench.h", HEADER))
     for source in sorted(SOURCES.glob("*.c")):
         program = FOLDER / source.stem
         if program.exists() and program.stat().st_mtime > max(source.stat().st_mtime, header):

@@ -12,7 +12,7 @@ import sys
 import build
 
 RESULTS = build.ROOT / "Benchmarks" / "RESULTS.md"
-SECTIONS = ("run", "returns", "instructions", "scaling")
+SECTIONS = ("run", "returns", "instructions", "scaling", "hotplug")
 TITLE = """# Results
 
 Written by the commands in this folder; each keeps its own section. Figures of one machine: compare within a
