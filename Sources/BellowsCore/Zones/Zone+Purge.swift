@@ -1,7 +1,8 @@
 // Returning free memory to the system.
 //
 // Pageblocks with dirty pages wait on a queue, the longest dirty first. A purge takes one off, isolates it
-// so that nobody allocates in it, and drops the lock for the system calls: one a run of dirty pages.
+// so that nobody allocates in it, and drops the lock for the system calls: one a run of free pages, from its first dirty
+// page to its last. (What lies between was returned already, and costs less than another call.)
 
 import CShims
 
@@ -80,6 +81,7 @@ extension Ref where Pointee == Zone {
   private func purge(_ block: PageblockRef) -> UInt {
     guard block.it.dirtyPages != 0, !block.has(Pageblock.isolated) else { return 0 }
     let dirty = block.it.dirty
+    let used = block.it.used.pages
     let undescribed = descriptorPagesToDrop(block)
     block.set(Pageblock.isolated)
     settle(block)
@@ -95,13 +97,18 @@ extension Ref where Pointee == Zone {
     var calls: UInt = 0
     var from: UInt = 0
     while let run = dirty.nextRun(from: from) {
-      calls = calls &+ 1
-      if it.platform.attempt(.discard, start &+ run.first &<< Page.shift, run.count &<< Page.shift) {
-        gone.insert(run.first, count: run.count)
-        pages = pages &+ run.count
-      }
+      var count = run.count
       from = run.first &+ run.count
-      if from >= PageMask.capacity { break }
+      while let next = dirty.nextRun(from: from), used.count(from, count: next.first &- from) == 0 {
+        count = count &+ next.count
+        from = next.first &+ next.count
+      }
+      calls = calls &+ 1
+      if it.platform.attempt(.discard, start &+ run.first &<< Page.shift, (from &- run.first) &<< Page.shift)
+      {
+        gone.insert(run.first, count: from &- run.first)
+        pages = pages &+ count
+      }
     }
 
     lock.acquire()
