@@ -41,6 +41,8 @@ package struct Section: BitwiseCopyable {
   /// The thread whose transition has it; 0: none. Under the arena's growth lock.
   package var token: UInt32
   package var memory: SectionMemory
+  /// The section of the zone before it, by number; 0: none. Under the zone's lock.
+  package var previous: UInt
 
   /// Where `state` and `returnsFreed` are.
   package static var stateOffset: UInt { 40 }

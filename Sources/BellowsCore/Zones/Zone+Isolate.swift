@@ -237,13 +237,7 @@ extension Ref where Pointee == Zone {
       if block.has(Pageblock.queued) { dequeuePurge(block) }
       uncage(block)
     }
-    var previous: UInt = 0
-    var next = it.firstSection
-    while next != section.address {
-      previous = next
-      next = SectionRef(next).it.next
-    }
-    remove(section, after: previous)
+    remove(section)
     section.it.zone = 0
     section.it.next = 0
     section.move(to: .offline)

@@ -54,7 +54,12 @@ extension Ref where Pointee == Zone {
       section.it.next = SectionRef(previous).it.next
       SectionRef(previous).it.next = section.address
     }
-    if section.it.next == 0 { it.lastSection = section.address }
+    section.it.previous = previous
+    if section.it.next == 0 {
+      it.lastSection = section.address
+    } else {
+      SectionRef(section.it.next).it.previous = section.address
+    }
     let first = it.firstFreeSection
     if first == 0 || SectionRef(first).it.number > section.it.number { it.firstFreeSection = section.address }
   }
@@ -104,7 +109,6 @@ extension Ref where Pointee == Zone {
   package func detachFreeSection() -> SectionRef? {
     lock.acquire()
     defer { lock.release() }
-    var previous: UInt = 0
     var next = it.firstSection
     while next != 0 {
       let section = SectionRef(next)
@@ -112,25 +116,29 @@ extension Ref where Pointee == Zone {
       if section.it.committedBlocks == section.it.memmapBlocks, section.it.state == .online,
         section.it.freeBlocks == section.it.blocks &- section.it.memmapBlocks
       {
-        remove(section, after: previous)
+        remove(section)
         section.move(to: .goingOffline)
         section.move(to: .offline)
         return section
       }
-      previous = next
       next = section.it.next
     }
     return nil
   }
 
-  /// Under the lock.
-  package func remove(_ section: SectionRef, after previous: UInt) {
+  /// Under the lock. O(1).
+  package func remove(_ section: SectionRef) {
+    let previous = section.it.previous
     if previous == 0 {
       it.firstSection = section.it.next
     } else {
       SectionRef(previous).it.next = section.it.next
     }
-    if it.lastSection == section.address { it.lastSection = previous }
+    if section.it.next == 0 {
+      it.lastSection = previous
+    } else {
+      SectionRef(section.it.next).it.previous = previous
+    }
     if it.firstFreeSection == section.address { it.firstFreeSection = section.it.next }
     let blocks = UInt(section.it.blocks)
     it.presentPages = it.presentPages &- blocks &* blockPages
