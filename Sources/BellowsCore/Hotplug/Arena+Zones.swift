@@ -260,17 +260,17 @@ extension Ref where Pointee == Arena {
     return held
   }
 
-  /// As `heldPages`, without a lock: a moment's figure.
+  /// As `heldPages`, without a lock: a moment's figure, for the slow path of every allocation.
   package func roughlyHeldPages() -> UInt {
     var held: UInt = 0
     forEachZone { held = held &+ $0.it.usedPages &+ $0.it.dirtyPages }
     return held
   }
 
-  /// Free pages that may be resident. Without a lock: a moment's figure.
+  /// Free pages that may be resident. Takes each zone's lock in turn.
   package func dirtyPages() -> UInt {
     var dirty: UInt = 0
-    forEachZone { dirty = dirty &+ $0.it.dirtyPages }
+    forEachZone { dirty = dirty &+ $0.dirtyPagesNow() }
     return dirty
   }
 
@@ -289,7 +289,7 @@ extension Ref where Pointee == Arena {
     forEachZone { zone in
       returned = returned &+ zone.purge(dirtySince: deadline, keep: left)
       if left != 0 {
-        let kept = zone.it.dirtyPages
+        let kept = zone.dirtyPagesNow()
         // What is wholly used up is not "all of it may stay": one page is as good as none.
         left = left > kept ? left &- kept : 1
       }

@@ -21,6 +21,13 @@ extension Ref where Pointee == Zone {
     it.purgeTail = block.address
   }
 
+  /// Free pages that may be resident. Takes the zone's lock.
+  package func dirtyPagesNow() -> UInt {
+    lock.acquire()
+    defer { lock.release() }
+    return it.dirtyPages
+  }
+
   /// Counts pages that the heap returned out of its shards. Takes the zone's lock.
   package func noteReturned(_ pages: UInt) {
     lock.acquire()
