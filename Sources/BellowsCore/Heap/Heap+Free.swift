@@ -131,8 +131,8 @@ extension Ref where Pointee == Heap {
     }
   }
 
-  /// The owner learns that others free blocks of this class, and gives its full shards up from now on. A
-  /// heap's record stays where it is for ever, so a late note does no harm.
+  /// The owner learns that others free blocks of this class, and gives its full shards up from now on,
+  /// unless it frees such blocks itself. A heap's record stays where it is for ever, so a late note does no harm.
   private func tellOwner(_ shard: ShardRef) {
     let owner = shard.owner.bits
     guard owner & 0x3f == 0, owner != 0 else { return }

@@ -19,8 +19,8 @@
 //       ├───────────── chosen at refill ◄─────────────────────────────────────┤
 //       └───────────── chosen at refill ◄── abandoned list ◄──────────────────┘ too many partial, thread exit
 //
-// Where other threads free the blocks of a class, its full shards are given up at once, so that whoever frees
-// can make use of them. Bit 0 of `remote` is the ownership itself: it is taken from 0 to 1 by
+// Where other threads free the blocks of a class and the thread itself frees none, its full shards are given up at
+// once, so that whoever frees can make use of them. Bit 0 of `remote` is the ownership itself: it is taken from 0 to 1 by
 // compare-and-exchange, and the fields of line 0 belong to whoever did so.
 
 import CShims
