@@ -348,8 +348,8 @@ extension Ref where Pointee == Arena {
 
   /// Gives a fresh mapping in a section the policy that the section has.
   func rebind(_ section: SectionRef, _ start: UInt, _ bytes: UInt) throws(Refusal) {
-    if section.it.memory.has(SectionMemory.prefersNode) {
-      it.platform.prefer(section.it.memory.node, start, bytes)
+    if section.it.memory.has(SectionMemory.prefersNode) || avoided != 0 {
+      steer(section.it.memory.node, start, bytes)
     } else {
       try bind(start, bytes, section.it.memory.node)
     }

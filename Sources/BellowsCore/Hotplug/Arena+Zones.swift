@@ -39,7 +39,7 @@ extension Ref where Pointee == Arena {
   package var isSpread: Bool { bellows_load(address &+ Arena.nodesOffset) & Arena.spreadBit != 0 }
 
   /// Nodes that the arena grows on for who wants their memory, as bits 0 to 62.
-  private var growthNodes: UInt64 {
+  var growthNodes: UInt64 {
     UInt64(bellows_load(address &+ Arena.nodesOffset)) & ~UInt64(Arena.spreadBit)
   }
 
@@ -96,6 +96,7 @@ extension Ref where Pointee == Arena {
     zone.initialise(
       geometry: it.geometry, platform: it.platform, node: node, number: last.it.number &+ 1)
     zone.learnDistances()
+    bellows_store(zone.address &+ Zone.servingOffset, bellows_load(address &+ Arena.servingOffset))
     bellows_store_release(last.address &+ Zone.nextOffset, zone.address)
     // The second node.
     if nodes > 1 { noteSpread() }
@@ -147,7 +148,9 @@ extension Ref where Pointee == Arena {
     var least = UInt.max
     forEachZone { zone in
       guard zone.address != own.address else { return }
-      let rank = own.distance(to: zone.it.node) &<< 16 | (UInt(zone.it.number) &+ 1)
+      // Memory of a node that is kept off is the last resort.
+      let isAvoided: UInt = avoids(zone.it.node) ? 1 &<< 32 : 0
+      let rank = isAvoided | own.distance(to: zone.it.node) &<< 16 | (UInt(zone.it.number) &+ 1)
       guard rank > after, rank < least else { return }
       least = rank
       best = zone

@@ -31,6 +31,10 @@ package struct Arena: BitwiseCopyable {
   package var relocatables: UInt
   /// Nodes that the arena grows on, as bits, and `spreadBit`. Written under the growth lock (Arena+Zones.swift).
   package var nodes: UInt
+  /// Nodes that memory is kept off, and those that serve meanwhile, as bits. Written under the growth lock
+  /// (Arena+Avoid.swift).
+  package var avoided: UInt
+  package var serving: UInt
   package var platform: Platform
   package var geometry: Geometry
   /// The first zone: memory of no node in particular. All there is on a machine with one node.
@@ -71,6 +75,8 @@ package struct Arena: BitwiseCopyable {
   package static var heapsOffset: UInt { 56 }
   package static var relocatablesOffset: UInt { 64 }
   package static var nodesOffset: UInt { 72 }
+  package static var avoidedOffset: UInt { 80 }
+  package static var servingOffset: UInt { 88 }
   /// Memory of several nodes is here, or may come.
   package static var spreadBit: UInt { 1 &<< 63 }
   /// No wish for a node: whatever is there, before the arena grows.
@@ -115,7 +121,8 @@ extension Ref where Pointee == Arena {
     }
     it = Arena(
       growthWord: 0, balloons: 0, subBlocks: 0, transition: 0, transitionSections: 0, offlineSections: 0,
-      offlineCount: 0, heaps: 0, relocatables: 0, nodes: 0, platform: platform, geometry: geometry,
+      offlineCount: 0, heaps: 0, relocatables: 0, nodes: 0, avoided: 0, serving: 0, platform: platform,
+      geometry: geometry,
       zone: zone,
       table: table,
       metadata: metadata,
@@ -198,12 +205,14 @@ extension Ref where Pointee == Arena {
     section.it.memory.set(SectionMemory.selfHosted | SectionMemory.registered)
     if node >= 0 {
       // Before a page of it is touched, those of its memmap included.
-      if platform.prefer(node, place.base, place.blocks &<< geometry.pageblockShift) {
+      if steer(node, place.base, place.blocks &<< geometry.pageblockShift) {
         section.it.memory.node = node
         section.it.memory.set(SectionMemory.prefersNode)
       } else {
         forgetGrowth(on: node)
       }
+    } else {
+      steer(node, place.base, place.blocks &<< geometry.pageblockShift)
     }
     let zone = zone(node: section.it.memory.node) ?? it.zone
     section.it.memory.altmap = Altmap(

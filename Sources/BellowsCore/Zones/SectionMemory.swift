@@ -107,6 +107,8 @@ package struct SectionMemory: BitwiseCopyable {
   package static var opened: UInt16 { 1024 }
   /// No descriptor was resident before that.
   package static var filled: UInt16 { 2048 }
+  /// It went offline when its node was drained, and comes back with it.
+  package static var drained: UInt16 { 8192 }
   /// A removal under way has made it inaccessible.
   package static var isClosed: UInt16 { 4096 }
 

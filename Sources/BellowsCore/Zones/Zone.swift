@@ -22,6 +22,8 @@ package struct Zone: BitwiseCopyable {
   package var lockWord: UInt
   /// The next of the arena's zones, in the order in which they came (Arena+Zones.swift). Set once, atomically.
   package var next: UInt
+  /// Nodes that memory comes from while others are kept off, as bits; 0: as each section says. Atomic (Arena+Avoid.swift).
+  package var serving: UInt
   package var platform: Platform
   package var geometry: Geometry
 
@@ -65,6 +67,7 @@ package struct Zone: BitwiseCopyable {
   package var distances: InlineArray<64, UInt8>
 
   package static var nextOffset: UInt { 8 }
+  package static var servingOffset: UInt { 16 }
   package static var listsPerOrder: UInt { 4 }
   package static var listsPerType: Int { 40 }
 }
