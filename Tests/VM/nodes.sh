@@ -37,6 +37,15 @@ near_rows() {
         "$here/near.sh" "$(realpath -s "$library")" "$programs" "${what[@]}"
 }
 
+# The tool from outside: one machine.
+outside_rows() {
+    local tool=$package/.build/debug/bellows
+    row "outside: the tool and the preloaded library"
+    if [[ ! -f $library || ! -f $tool ]]; then skip "there is no $library, or no $tool"; return; fi
+    guest_rows outside --nodes 2 --memory 900 --limit 120 --file "$library" --file "$programs" --file "$tool" -- \
+        "$here/outside.sh" "$(realpath -s "$library")" "$programs" "$tool"
+}
+
 nodes_rows() {
     local libnuma
     # shellcheck disable=SC2054 # the commas belong to each distance
@@ -49,6 +58,8 @@ nodes_rows() {
         -- --nodes 2 --memory 900
     near_rows four local moved drain:load drain:deadline -- --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}"
     near_rows full full drain:full -- --nodes 2 --memory 900,128
+    near_rows plug drain:plug -- --nodes 2 --memory 900,0 --slots 2 --maxmem 4096
+    outside_rows
     bundle_rows two --nodes 2 --memory 900 "${with_libnuma[@]}"
     bundle_rows four --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}" "${with_libnuma[@]}"
     bundle_rows full --nodes 2 --memory 900,128

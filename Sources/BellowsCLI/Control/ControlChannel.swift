@@ -15,7 +15,7 @@ struct ControlChannel: ~Copyable {
   /// What a process can be asked for.
   enum Command: UInt32 {
     case trim = 1
-    case limit, offline, online
+    case limit, offline, online, drain, home
   }
 
   /// What a process answered.
@@ -25,6 +25,8 @@ struct ControlChannel: ~Copyable {
     let results: [Int]
     /// How taking sections offline ended.
     let report: OfflineFigures
+    /// How emptying a node ended.
+    let drain: DrainFigures
   }
 
   let process: TargetProcess
@@ -155,8 +157,12 @@ struct ControlChannel: ~Copyable {
         returned: Int(clamping: report.returned), sections: Int(report.sections),
         partial: Int(report.partial), pageblocks: Int(report.pageblocks), passes: Int(report.passes),
         pieces: (0..<19).map { Int(bellows_control_pieces(page, $0)) },
-        blockers: (0..<count).map { OfflineBlocker(bellows_control_blocker(page, Int32($0))) }))
+        blockers: (0..<count).map { OfflineBlocker(bellows_control_blocker(page, Int32($0))) }),
+      drain: DrainFigures(shared.it.drain))
   }
+
+  /// A figure that the process gives while the work goes on.
+  func result(_ place: Int32) -> Int { Int(clamping: bellows_control_result(page, place)) }
 
   private func lock(until end: ContinuousClock.Instant) throws(TargetError) {
     while bellows_channel_lock(descriptor) == 0 {

@@ -26,6 +26,8 @@ extension Ref where Pointee == Heap {
   {
     let arena = it.arena
     guard request.node >= 0, request.node < 64 else { return HotplugErrno.invalid }
+    // A node has figures as long as it is there.
+    guard platform.attempt(.nodeRoom, UInt(UInt32(bitPattern: request.node)), 0) else { return HotplugErrno.invalid }
     let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: request.node)
     let avoided = arena.avoided | bit
     let serving = platform.allowedNodes & ~avoided

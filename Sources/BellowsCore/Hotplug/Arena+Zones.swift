@@ -47,8 +47,10 @@ extension Ref where Pointee == Arena {
     node >= 0 && growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0
   }
 
-  /// Lets the arena grow on `nodes`, as bits 0 to 62, where there are several. Before there are zones of nodes.
+  /// Lets the arena grow on `nodes`, as bits 0 to 62, where there are several, and on those that come later. None: threads'
+  /// memory policies decide, and that stays so. Before there are zones of nodes.
   package func spread(over nodes: UInt64) {
+    it.followsNodes = nodes != 0
     guard nodes & (nodes &- 1) != 0 else { return }
     bellows_store(address &+ Arena.nodesOffset, UInt(nodes) | Arena.spreadBit)
   }
@@ -215,9 +217,19 @@ extension Ref where Pointee == Arena {
   /// Adds a section whose pages come from `node` as long as it has any. Where the system has no policy for that node, of no
   /// node in particular, and nobody asks for that node again. Under the growth lock.
   private func addSection(for node: Int32) -> SectionRef? {
+    learnNodes()
     guard growsOn(node), makeZone(node: node) != nil
     else { return addSection() }
     return addSection(node: node)
+  }
+
+  /// Memory of a node that was plugged in since the start is grown on from now on. Three system calls, for each section. A thread
+  /// with a memory policy of its own learns nothing.
+  private func learnNodes() {
+    guard it.followsNodes else { return }
+    let now = it.platform.localNodes & ~UInt64(Arena.spreadBit)
+    guard now & (now &- 1) != 0, now != growthNodes else { return }
+    bellows_store(address &+ Arena.nodesOffset, UInt(now) | Arena.spreadBit)
   }
 
   /// The system does not know a node, or does not let the process have its memory.

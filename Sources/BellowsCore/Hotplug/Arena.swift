@@ -52,6 +52,8 @@ package struct Arena: BitwiseCopyable {
   package var lastSection: UInt
   /// Whether an allocation may add a section where there is no room.
   package var growsByNeed = true
+  /// Whether nodes that come later are grown on, too. Written when the arena is made.
+  package var followsNodes = false
   /// No place for a section is free below this one. Of a reservation of its own.
   package var lowestAbsent: UInt = 0
   /// The threads that have a transition under way. Under the growth lock.

@@ -1,4 +1,4 @@
-// usage: drain load | full | locked | deadline | shared | free
+// usage: drain load | full | locked | deadline | shared | free | plug | hold
 // A node is emptied of the process heap, as move_pages and numa_maps say it, and filled again. Of the machine's nodes with processors
 // the first one is this program's own, and the second one is emptied.
 #include "nodes.h"
@@ -335,17 +335,105 @@ static void unused(void) {
   printf("%u sections went and came back; %zu MiB returned\n", went, returned / MIB);
 }
 
+// --- A node that is plugged in while the heap runs, and taken away ---
+
+static void monitor(const char *command) {
+  char line[200];
+  int length = snprintf(line, sizeof line, "@@MONITOR %s\n", command), file = open("/dev/ttyS2", O_WRONLY | O_CLOEXEC);
+  if (file < 0 || write(file, line, length) != length) die("no monitor");
+  close(file);
+}
+
+// Writes `state` to the memory blocks of node 1, all of them or none; answers how many there are.
+static int blocks_of_node(const char *state) {
+  int count = 0;
+  for (int block = 0; block < 256; block++) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/node/node1/memory%d/state", block);
+    if (access(path, F_OK)) continue;
+    count++;
+    int file = state ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+    if (state && (file < 0 || write(file, state, strlen(state)) < 0)) die("%s: %s: %s", path, state, strerror(errno));
+    if (file >= 0) close(file);
+  }
+  return count;
+}
+
+static void await_blocks(int wanted) {
+  for (int i = 0; i < 150 && blocks_of_node(NULL) != wanted; i++) pause_for(100);
+  if (blocks_of_node(NULL) != wanted) die("the node has %d memory blocks", blocks_of_node(NULL));
+}
+
+static struct block *plugged[400];
+
+// Pages of `count` fresh blocks on node 1, of all.
+static size_t fresh_on_node(int from, int count, size_t *all) {
+  size_t counts[64] = {0};
+  for (int i = from; i < from + count; i++) {
+    plugged[i] = malloc(i % 2 ? 600 * KIB : 900 * KIB);
+    if (!plugged[i]) die("malloc returned NULL");
+    block_fill(plugged[i], i % 2 ? 600 * KIB : 900 * KIB, i + 1);
+    count_pages(plugged[i], plugged[i]->size, counts);
+  }
+  *all = 0;
+  for (int node = 0; node < 64; node++) *all += counts[node];
+  return counts[1];
+}
+
+static void *live_on_plugged(void *unused) {
+  (void)unused;
+  cpu_set_t second;
+  CPU_ZERO(&second);
+  CPU_SET(1, &second);
+  if (sched_setaffinity(0, sizeof second, &second)) die("no second processor");
+  size_t all, here = fresh_on_node(0, 40, &all);
+  if (here) die("%zu pages on a node without memory", here);
+  monitor("object_add memory-backend-ram,id=plugged,size=512M");
+  monitor("device_add pc-dimm,id=slot,memdev=plugged,node=1");
+  await_blocks(4);
+  blocks_of_node("online_movable");
+  // Usable at once, and when the heap grows, by a section of its own.
+  here = fresh_on_node(40, 40, &all);
+  if (here < all * 9 / 10) die("at once, %zu of %zu pages are on the node", here, all);
+  size_t at_once = here;
+  here = fresh_on_node(80, 250, &all);
+  if (here != all) die("after the heap grew, %zu of %zu pages are on the node", here, all);
+  nodes[1] = 1;
+  require(drain(1, 60000) == 0 && report.left == 0 && report.moved >= (here + at_once) * 4096, "it was not emptied");
+  blocks_of_node("offline");
+  monitor("device_del slot");
+  await_blocks(0);
+  for (int i = 0; i < 330; i++) block_check(plugged[i]);
+  if (fresh_on_node(330, 40, &all)) die("pages on a node that has gone");
+  printf("%zu pages at once, then all of %zu; emptied and taken away\n", at_once, here);
+  return NULL;
+}
+
 static void *nothing(void *argument) { return argument; }
 
+// Blocks of the second node that are looked at until this process is ended, for the tool to work on.
+static void hold(void) {
+  in_thread(keep, 1);
+  printf("ready\n");
+  fflush(stdout);
+  for (;;) {
+    for (int i = 0; i < kept_count; i++) block_check(kept[i]);
+    pause_for(20);
+  }
+}
+
 int main(int count, char **arguments) {
-  if (count != 2) die("usage: drain load | full | locked | deadline | shared | free");
+  if (count != 2) die("usage: drain load | full | locked | deadline | shared | free | plug | hold");
   require_preloaded();
-  find_nodes();
+  const char *what = arguments[1];
+  bool is_plugged = !strcmp(what, "plug");
+  if (is_plugged) CPU_SET(0, &processors[0]);
+  else find_nodes();
   // From the first instruction on this node, so that nothing of the C library lies on the other.
   run_on(0);
   if (!getenv("IS_ON_FIRST_NODE")) {
     setenv("IS_ON_FIRST_NODE", "1", 1);
-    execv("/proc/self/exe", arguments);
+    execv(arguments[0], arguments);
   }
   drain_node = function("bellows_drain_node");
   bring_home = function("bellows_bring_home");
@@ -358,8 +446,9 @@ int main(int count, char **arguments) {
   struct block *large = malloc(6 * MIB);
   memset(large, 1, 6 * MIB);
   free(large);
-  const char *what = arguments[1];
-  if (!strcmp(what, "load")) load();
+  if (is_plugged) in_thread(live_on_plugged, 0);
+  else if (!strcmp(what, "load")) load();
+  else if (!strcmp(what, "hold")) hold();
   else if (!strcmp(what, "full")) full();
   else if (!strcmp(what, "locked")) locked();
   else if (!strcmp(what, "shared")) shared();
