@@ -17,8 +17,8 @@ extension Ref where Pointee == Heap {
 
   /// Takes the memory of the heap and its arena off a node.
   ///
-  /// 0: nothing is left there. EBUSY: something is, as the report says, or another transition is under way. EINTR: the caller
-  /// ended it. ENOMEM: the other nodes have no room for all of it; nothing has changed. EINVAL: no such node, or no other one.
+  /// 0: nothing is left there. EBUSY: something is, as the report says, or another transition is under way. EINTR: the
+  /// caller ended it. ENOMEM: the other nodes have no room for all of it; nothing has changed. EINVAL: no such node, or no other one.
   /// EPERM: the kernel refuses to move pages. EDEADLK: from a listener. The node is avoided until `bringHome`, also where
   /// something is left.
   package func drain(_ request: DrainRequest, _ report: inout DrainReport, _ client: some OfflineClient)
@@ -27,7 +27,9 @@ extension Ref where Pointee == Heap {
     let arena = it.arena
     guard request.node >= 0, request.node < 64 else { return HotplugErrno.invalid }
     // A node has figures as long as it is there.
-    guard platform.attempt(.nodeRoom, UInt(UInt32(bitPattern: request.node)), 0) else { return HotplugErrno.invalid }
+    guard platform.attempt(.nodeRoom, UInt(UInt32(bitPattern: request.node)), 0) else {
+      return HotplugErrno.invalid
+    }
     let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: request.node)
     let avoided = arena.avoided | bit
     let serving = platform.allowedNodes & ~avoided
