@@ -88,11 +88,63 @@ package struct ArenaCage: OfflineClient {
   }
 
   package func ended(_ section: SectionRef, isOffline: Bool) {
+    release(section, isOffline)
+    if isOffline { arena.listOffline(section) }
+  }
+
+  fileprivate func release(_ section: SectionRef, _ isOffline: Bool) {
     forEachHeap { $0.endCage() }
-    if isOffline { arena.listOffline(section) } else { gather(section) }
+    if !isOffline { gather(section) }
   }
 
   package func returns(_ section: SectionRef) { arena.unlistOffline(section) }
 
   package func wait(milliseconds: UInt64) { environment.sleep(milliseconds) }
+}
+
+/// The same for the transitions of an arena's own: observers are asked, by the arena.
+struct ArenaClient: OfflineClient {
+  let cage: ArenaCage
+
+  func announce(_ event: OfflineEvent, _ section: SectionRef, _ report: inout OfflineReport) -> Int32 {
+    let answer = cage.arena.announce(event, section)
+    if answer != 0 { report.add(.vetoed, UInt(answer), count: 1, bytes: 0) }
+    return answer
+  }
+  func began(_ section: SectionRef) { cage.began(section) }
+  func drain() { cage.drain() }
+  func drain(_ section: SectionRef) { cage.drain(section) }
+  func explain(_ section: SectionRef, _ report: inout OfflineReport) { cage.explain(section, &report) }
+  func returns(_ section: SectionRef) {}
+  func ended(_ section: SectionRef, isOffline: Bool) { cage.release(section, isOffline) }
+  func wait(milliseconds: UInt64) { cage.wait(milliseconds: milliseconds) }
+}
+
+extension Ref where Pointee == Arena {
+  /// What uses an arena's sections where no heap of threads is on it.
+  private func client(_ sleep: @escaping @convention(c) (UInt64) -> Void) -> ArenaClient {
+    ArenaClient(
+      cage: ArenaCage(
+        self, nil,
+        CageEnvironment(
+          context: 0, barrier: {}, isParked: { _, _, _ in false }, announce: { _, _, _, _ in 0 }, sleep: sleep
+        )))
+  }
+
+  /// As `offline` with a client, of an arena on which no heap of threads is: what can move is moved, what heaps keep for
+  /// later is given back.
+  package func offline(
+    _ range: Range<UInt>, _ request: OfflineRequest, _ report: inout OfflineReport,
+    sleep: @escaping @convention(c) (UInt64) -> Void
+  ) throws(Refusal) {
+    try offline(range, request, &report, client(sleep))
+  }
+
+  /// As `removeSections` with a client, in the same way.
+  package func removeSections(
+    ofGroup id: UInt32, _ request: OfflineRequest, _ report: inout OfflineReport,
+    sleep: @escaping @convention(c) (UInt64) -> Void
+  ) throws(Refusal) {
+    try removeSections(ofGroup: id, request, &report, client(sleep))
+  }
 }

@@ -166,7 +166,11 @@ extension Ref where Pointee == Arena {
     guard mayGrow else { return nil }
     // Memory that a balloon holds is the last resort.
     while relieve(pages) {
-      if case .run(let run) = allocateHere(pages: pages, alignment: alignment, node: node) { return run }
+      if case .run(let run) = allocateHere(
+        pages: pages, alignment: alignment, isMovable: isMovable, node: node)
+      {
+        return run
+      }
     }
     return nil
   }
@@ -229,6 +233,8 @@ extension Ref where Pointee == Arena {
     it.lastSection = place.base
     it.table.set(place.base, memmap: place.base)
     section.move(to: .offline)
+    section.it.memory.set(SectionMemory.early)
+    join(section, zone)
     zone.attach(section, isWithheld: isWithheld)
     return section
   }
@@ -316,6 +322,7 @@ extension Ref where Pointee == Arena {
     guard it.capacity == 0 else { return }
     forEachZone { zone in
       while let section = zone.detachFreeSection() {
+        part(section)
         it.table.set(section.it.base, memmap: 0)
         it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
         // The record stays in the directory, zeroed, for another section at this address.

@@ -121,6 +121,7 @@ extension Ref where Pointee == Arena {
     let census = zone.census(section)
     section.it.memory.set(SectionMemory.wasWhole, section.it.committedBlocks == section.it.blocks)
     guard zone.detach(section) else { return false }
+    leaveZone(section)
     report.add(pieces)
     report.wholeSections = report.wholeSections &+ 1
     report.takenPages = report.takenPages &+ census.caged
@@ -216,7 +217,7 @@ extension Ref where Pointee == Arena {
     case .offline:
       client.returns(section)
       reopen(section, asBefore: isUndone)
-      (zone(node: section.it.memory.node) ?? it.zone).attach(section)
+      returnToZone(section).attach(section)
     default: return HotplugErrno.invalid
     }
     _ = client.announce(.online, section, &report)
