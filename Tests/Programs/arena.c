@@ -369,6 +369,7 @@ static void observers(int argc, char **argv) {
   struct bellows_offline_report report;
   CHECK(bellows_arena_offline(arena, 0, 1, 0, NULL, &report, sizeof report) == EBUSY);
   CHECK(report.blocker_count == 1 && report.blockers[0].kind == BELLOWS_BLOCKER_VETOED);
+  CHECK(report.blockers[0].detail == EBUSY && report.blockers[0].count == 2 && report.blockers[0].bytes == SECTION - MEMMAP);
   EVENTS(low, BELLOWS_EVENT_NODE_REMOVING_LAST, BELLOWS_EVENT_GOING_OFFLINE, BELLOWS_EVENT_CANCEL_OFFLINE,
          BELLOWS_EVENT_NODE_CANCEL_REMOVING_LAST);
   CHECK(bellows_arena_unobserve(arena, second) == 0);

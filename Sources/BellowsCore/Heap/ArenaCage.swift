@@ -78,11 +78,11 @@ package struct ArenaCage: OfflineClient {
     if first != 0 { HeapRef(first).gather(section, isShared: isShared) }
   }
 
-  package func explain(_ section: SectionRef, _ report: inout OfflineReport) {
+  package func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport) {
     var known: UInt = 0
     let first = bellows_load_acquire(arena.address &+ Arena.heapsOffset)
     if first != 0 { known = HeapRef(first).explain(section, isShared: isShared, &report) }
-    if let relocatables { known = known &+ relocatables.explain(section, &report) }
+    if let relocatables { known = known &+ relocatables.explain(section, isTried: isTried, &report) }
     let used = arena.zone(of: section).census(section).used
     if used > known { report.add(.pages, 0, count: used &- known, bytes: (used &- known) &<< Page.shift) }
   }
@@ -108,13 +108,19 @@ struct ArenaClient: OfflineClient {
 
   func announce(_ event: OfflineEvent, _ section: SectionRef, _ report: inout OfflineReport) -> Int32 {
     let answer = cage.arena.announce(event, section)
-    if answer != 0 { report.add(.vetoed, UInt(answer), count: 1, bytes: 0) }
-    return answer
+    if answer.errno != 0 {
+      let bytes =
+        cage.arena.zone(of: section).census(section).blocks &<< cage.arena.it.geometry.pageblockShift
+      report.add(.vetoed, UInt(answer.errno), count: answer.place, bytes: bytes)
+    }
+    return answer.errno
   }
   func began(_ section: SectionRef) { cage.began(section) }
   func drain() { cage.drain() }
   func drain(_ section: SectionRef) { cage.drain(section) }
-  func explain(_ section: SectionRef, _ report: inout OfflineReport) { cage.explain(section, &report) }
+  func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport) {
+    cage.explain(section, isTried: isTried, &report)
+  }
   func returns(_ section: SectionRef) {}
   func ended(_ section: SectionRef, isOffline: Bool) { cage.release(section, isOffline) }
   func wait(milliseconds: UInt64) { cage.wait(milliseconds: milliseconds) }

@@ -223,18 +223,22 @@ extension Ref where Pointee == Relocatables {
     }
   }
 
-  /// Names the pinned blocks of a section; answers the pages that they take.
-  func explain(_ section: SectionRef, _ report: inout OfflineReport) -> UInt {
+  /// Names the pinned blocks of a section; answers the pages that they take, and where nothing was tried those of the others.
+  func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport) -> UInt {
     var pages: UInt = 0
+    var movable: UInt = 0
     var count: UInt = 0
     var first: UInt = 0
     forEach(section) { entry, index in
-      guard bellows_load(entry.address) != 0 else { return }
+      guard bellows_load(entry.address) != 0 else {
+        movable = movable &+ entry.it.pages
+        return
+      }
       if first == 0 { first = RelocatableHandle(index, entry.it.generation).bits }
       count = count &+ 1
       pages = pages &+ entry.it.pages
     }
     if count != 0 { report.add(.pinned, first, count: count, bytes: pages &<< Page.shift) }
-    return pages
+    return isTried ? pages : pages &+ movable
   }
 }

@@ -281,14 +281,14 @@ extension Ref where Pointee == Arena {
   // MARK: The engine's view
 
   /// Tells the observers.
-  package func announce(_ event: OfflineEvent, _ section: SectionRef) -> Int32 {
+  package func announce(_ event: OfflineEvent, _ section: SectionRef) -> Objection {
     switch event {
     case .goingOffline:
       // What the arena added by need was never counted.
       let isLast = section.it.memory.has(SectionMemory.counted) && countNode(section, -1) == 0
       section.it.memory.set(SectionMemory.decidesNode, isLast)
-      let answer = isLast ? notify(.nodeRemovingLast, section) : 0
-      return answer != 0 ? answer : notify(.goingOffline, section)
+      let answer = isLast ? ask(.nodeRemovingLast, section) : Objection()
+      return answer.errno != 0 ? answer : ask(.goingOffline, section)
     case .cancelOffline:
       _ = notify(.cancelOffline, section)
       if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeCancelRemovingLast, section) }
@@ -304,6 +304,6 @@ extension Ref where Pointee == Arena {
       _ = countNode(section, 1)
       _ = notify(.online, section)
     }
-    return 0
+    return Objection()
   }
 }

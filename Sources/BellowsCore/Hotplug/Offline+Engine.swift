@@ -78,6 +78,9 @@ extension Ref where Pointee == Arena {
       let veto = client.announce(.goingOffline, section, &report)
       guard veto != 0 else { return }
       refusal = refusal != 0 ? refusal : veto
+      // Who asks why is to know all of it. Nothing is moved or returned for that.
+      client.drain()
+      client.explain(section, isTried: false, &report)
       rollBack(section, &report, client)
     }
     return refusal
@@ -163,7 +166,7 @@ extension Ref where Pointee == Arena {
   ) {
     let zone = zone(of: section)
     let census = zone.census(section)
-    client.explain(section, &report)
+    client.explain(section, isTried: true, &report)
     if census.dirty != 0, census.busyBlocks == 0, request.policy != .wholeOnly || census.used == 0 {
       report.add(.locked, 0, count: census.dirty, bytes: census.dirty &<< Page.shift)
     }
