@@ -49,6 +49,14 @@ struct CageTests {
     expectOK(Library.run("cage", "planted", environment: ["BELLOWS_CHECK": "1"]))
   }
 
+  /// The first law of a block that malloc has in hand while its thread sleeps: it does not come out of a section that
+  /// went offline meanwhile.
+  @Test("a block that was chosen before its section goes does not come out after")
+  func inHand() {
+    expectOK(Library.run("cage", "inhand"))
+    expectOK(Library.run("cage", "inhand", environment: ["BELLOWS_CHECK": "1"]))
+  }
+
   /// About 3000 seizures a second: the long version makes more than three million.
   @Test(
     "heaps are taken from threads that sleep, and nothing is lost or handed out twice",
