@@ -88,16 +88,9 @@ package struct ArenaCage: OfflineClient {
   }
 
   package func ended(_ section: SectionRef, isOffline: Bool) {
-    release(section, isOffline)
-    if isOffline { arena.listOffline(section) }
-  }
-
-  fileprivate func release(_ section: SectionRef, _ isOffline: Bool) {
     forEachHeap { $0.endCage() }
     if !isOffline { gather(section) }
   }
-
-  package func returns(_ section: SectionRef) { arena.unlistOffline(section) }
 
   package func wait(milliseconds: UInt64) { environment.sleep(milliseconds) }
 }
@@ -121,8 +114,7 @@ struct ArenaClient: OfflineClient {
   func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport) {
     cage.explain(section, isTried: isTried, &report)
   }
-  func returns(_ section: SectionRef) {}
-  func ended(_ section: SectionRef, isOffline: Bool) { cage.release(section, isOffline) }
+  func ended(_ section: SectionRef, isOffline: Bool) { cage.ended(section, isOffline: isOffline) }
   func wait(milliseconds: UInt64) { cage.wait(milliseconds: milliseconds) }
 }
 

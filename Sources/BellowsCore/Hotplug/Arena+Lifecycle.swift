@@ -126,6 +126,7 @@ extension Ref where Pointee == Arena {
   }
 
   private func finishOnline(_ section: SectionRef) {
+    unlistOffline(section)
     let zone = lastZone(of: section)
     if let hook = section.it.memory.hook.function {
       let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
@@ -258,6 +259,7 @@ extension Ref where Pointee == Arena {
   }
 
   func finishRemoval(_ section: SectionRef) {
+    unlistOffline(section)
     releaseMemmap(section)
     tearDown(section)
     growth.acquire()

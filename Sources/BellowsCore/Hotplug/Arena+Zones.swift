@@ -330,26 +330,4 @@ extension Ref where Pointee == Arena {
     forEachZone { if found == nil { found = $0.firstWithCages() } }
     return found
   }
-
-  /// Chains the sections that are on their way offline, and `count` more, the emptiest first and of equals the
-  /// youngest; answers the first, or 0. Takes each zone's lock in turn; O(count * sections * pageblocks).
-  func chainCheapest(_ count: UInt) -> UInt {
-    var head: UInt = 0
-    forEachZone { $0.chainGoing(&head) }
-    let stayed = head
-    for _ in 0..<count {
-      var best: SectionRef? = nil
-      var least = UInt.max
-      forEachZone { zone in
-        guard let (section, used) = zone.cheapest(chainedFrom: head, upTo: stayed) else { return }
-        if let known = best, used > least || (used == least && section.it.number < known.it.number) { return }
-        least = used
-        best = section
-      }
-      guard let section = best else { break }
-      section.it.chain = head
-      head = section.address
-    }
-    return head
-  }
 }

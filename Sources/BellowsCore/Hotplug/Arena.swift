@@ -18,12 +18,12 @@ package struct Arena: BitwiseCopyable {
   package var balloons: UInt
   /// The record of the sub-blocks; 0 until somebody asks for it. Atomic.
   package var subBlocks: UInt
-  /// The number of the thread that takes sections offline or brings them back; 0: none. Taken by
+  /// The number of the thread that takes sections offline or brings them back by amount or address; 0: none. Taken by
   /// compare-and-exchange (Arena+Offline.swift).
   package var transition: UInt
   /// The first of the sections that it is at, by `chain`; 0: none.
   package var transitionSections: UInt
-  /// Sections that are offline, by `next`. The transition's.
+  /// Sections that are offline and were online, by `next` and `previous`. Under the growth lock.
   package var offlineSections: UInt
   package var offlineCount: UInt
   /// The heaps on the arena, by `nextOnArena`, and its relocatable blocks; 0: none.

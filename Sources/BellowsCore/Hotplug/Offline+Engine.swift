@@ -125,6 +125,7 @@ extension Ref where Pointee == Arena {
     section.it.memory.set(SectionMemory.wasWhole, section.it.committedBlocks == section.it.blocks)
     guard zone.detach(section) else { return false }
     leaveZone(section)
+    listOffline(section)
     report.add(pieces)
     report.wholeSections = report.wholeSections &+ 1
     report.takenPages = report.takenPages &+ census.caged
@@ -218,7 +219,7 @@ extension Ref where Pointee == Arena {
       guard zone(of: section).census(section).caged != 0 else { return HotplugErrno.invalid }
       zone(of: section).release(section)
     case .offline:
-      client.returns(section)
+      unlistOffline(section)
       reopen(section, asBefore: isUndone)
       returnToZone(section).attach(section)
     default: return HotplugErrno.invalid
