@@ -63,6 +63,13 @@ package struct Zone: BitwiseCopyable {
   /// Calls that returned them.
   package var returnCalls: UInt
 
+  // Under the growth lock, in pages (Arena+ZoneChoice.swift).
+
+  /// Of sections that are online here or on their way, all of them.
+  package var joinedPages: UInt
+  /// Of these, what the arena began with.
+  package var earlyPages: UInt
+
   // Written when the zone is made, then constant.
 
   /// The node whose memory it is; -1: of no node in particular, each page lies where it was touched first.
@@ -72,13 +79,6 @@ package struct Zone: BitwiseCopyable {
   package var kind: ZoneKind
   /// Distances from its node, as the firmware says them: 10 is the node itself. Of nodes 0 to 63.
   package var distances: InlineArray<64, UInt8>
-
-  // Under the growth lock, in pages (Arena+ZoneChoice.swift).
-
-  /// Of sections that are online here or on their way, all of them.
-  package var joinedPages: UInt
-  /// Of these, what the arena began with.
-  package var earlyPages: UInt
 
   package static var nextOffset: UInt { 8 }
   package static var listsPerOrder: UInt { 4 }
