@@ -99,7 +99,7 @@ extension Arena {
         place.pages.nodes.contains { nodes.contains($0) } || nodes.contains(NodeNumber(rawValue: node))
       guard isThere, let report = try? takeOffline(place.index), report.sections == 1 else { continue }
       core.growth.acquire()
-      section.it.memory.set(SectionMemory.drained)
+      section.it.memory.isDrained = true
       core.growth.release()
     }
   }
@@ -109,8 +109,8 @@ extension Arena {
     for index in sections.map(\.index) {
       guard let section = core.section(index: UInt(index.rawValue)) else { continue }
       core.growth.acquire()
-      let isDrained = section.it.memory.has(SectionMemory.drained)
-      section.it.memory.set(SectionMemory.drained, false)
+      let isDrained = section.it.memory.isDrained
+      section.it.memory.isDrained = false
       core.growth.release()
       if isDrained { try? bringBack(index) }
     }

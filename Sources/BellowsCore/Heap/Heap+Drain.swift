@@ -109,17 +109,15 @@ extension Ref where Pointee == Heap {
       guard section.it.memory.node == node, section.it.state == .online,
         arena.zone(of: section).census(section).used == 0
       else { continue }
-      section.it.chain = 0
-      arena.it.transitionSections = section.address
+      guard arena.takeOnly(section) == 0 else { continue }
       var part = OfflineReport()
       let request = OfflineRequest(
         policy: .wholeOnly, deadline: bellows_clock_milliseconds() &+ 100, passes: 3, keepsMemmap: false)
       if arena.takeOffline(section, request, &part, client) == 0 {
-        section.it.memory.set(SectionMemory.drained)
+        section.it.memory.isDrained = true
         report.sections = report.sections &+ 1
         report.returned = report.returned &+ part.returnedPages
       }
-      arena.it.transitionSections = 0
     }
   }
 
@@ -127,14 +125,12 @@ extension Ref where Pointee == Heap {
     let arena = it.arena
     var place = arena.it.table.origin
     while let section = section(from: &place) {
-      guard section.it.memory.node == node, section.it.memory.has(SectionMemory.drained) else { continue }
-      section.it.memory.set(SectionMemory.drained, false)
+      guard section.it.memory.node == node, section.it.memory.isDrained else { continue }
+      section.it.memory.isDrained = false
       guard section.it.state == .offline else { continue }
-      section.it.chain = 0
-      arena.it.transitionSections = section.address
+      guard arena.takeOnly(section) == 0 else { continue }
       var part = OfflineReport()
       if arena.bringBack(section, &part, client) == 0 { report.sections = report.sections &+ 1 }
-      arena.it.transitionSections = 0
     }
   }
 
