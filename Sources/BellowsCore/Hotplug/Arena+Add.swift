@@ -129,6 +129,7 @@ extension Ref where Pointee == Arena {
       section.it.memory.strategy = request.strategy
       section.it.memory.hook = request.hook
       section.it.memory.set(SectionMemory.spare, request.isSpare)
+      if request.isSpare { it.mayHaveSpares = true }
       let hosts =
         request.placement == .required || (request.placement == .preferred && it.geometry.canSelfHost)
       section.it.memory.set(SectionMemory.selfHosted, hosts)
