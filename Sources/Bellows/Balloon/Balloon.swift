@@ -105,10 +105,7 @@ public final class Balloon: Sendable {
   /// - Throws: `ENOMEM` where the arena's capacity is used up or the system refuses. The arena is as it was then.
   /// - Complexity: O(pages of a section).
   @discardableResult
-  public func addSection() throws(Errno) -> SectionIndex {
-    guard let section = arena.core.addSection(for: .balloon(core)) else { throw .noMemory }
-    return arena.index(of: section)
-  }
+  public func addSection() throws(Errno) -> SectionIndex { try arena.addSection(for: .balloon(core)) }
 
   /// Binds memory to held pages and gives them to the allocator. The resident size grows by exactly what is answered.
   ///
@@ -221,7 +218,10 @@ extension Arena {
     return Balloon(in: self, core: record, configuration: configuration)
   }
 
-  func index(of section: SectionRef) -> SectionIndex {
-    SectionIndex(rawValue: Int((section.it.base - addressRange.start) >> core.it.geometry.sectionShift))
+  /// Adds a section and brings it online, with all of its pages in `owner`'s hands.
+  func addSection(for owner: FreshOwner) throws(Errno) -> SectionIndex {
+    guard let section = core.addSection(for: owner) else { throw .noMemory }
+    return SectionIndex(
+      rawValue: Int((section.it.base - addressRange.start) >> core.it.geometry.sectionShift))
   }
 }
