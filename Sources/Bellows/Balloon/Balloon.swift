@@ -5,7 +5,7 @@ import SystemPackage
 /// Pages of an arena that are there and that nobody can use, because no memory is behind them.
 ///
 /// ```swift
-/// let balloon = try arena.makeBalloon(floor: .mebibytes(64))
+/// let balloon = try arena.makeBalloon(.init(floor: .mebibytes(64)))
 /// try balloon.addSection()                       // 128 MiB more in the arena, none of it memory yet
 /// balloon.deflate(by: .mebibytes(8))             // 8 MiB of it become memory, for anybody to allocate
 /// balloon.inflate(by: .mebibytes(4))             // 4 MiB of free memory go back to the system
