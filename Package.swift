@@ -71,6 +71,8 @@ let abi: KeyValuePairs = [
   "bellows_arena_online_spare": "bw_arena_online_spare", "bellows_arena_add_group": "bw_arena_add_group",
   "bellows_arena_remove_group": "bw_arena_remove_group",
   "bellows_arena_remove_sections": "bw_arena_remove_sections",
+  "bellows_arena_online_in": "bw_arena_online_in",
+  "bellows_arena_allocate_movable": "bw_arena_allocate_movable",
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 

@@ -85,8 +85,10 @@ enum {
   BELLOWS_BLOCKER_THREAD = 4,   /* a thread that runs and has not come by a slow path: its shards; detail: its number */
   BELLOWS_BLOCKER_PINNED = 5,   /* pinned relocatable blocks; detail: the first handle */
   BELLOWS_BLOCKER_LOCKED = 6,   /* free pages that the system does not take back: mlock'd, as a rule */
-  BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays */
-  BELLOWS_BLOCKER_VETOED = 8,   /* a listener objected; detail: its errno, count: its number, from 1 */
+  BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays: none does so far */
+  /* A listener or observer objected; detail: its errno, count: its place in the order of asking, from 1. What else holds the
+   * section is named beside it; what can move was not asked to. */
+  BELLOWS_BLOCKER_VETOED = 8,
 };
 
 struct bellows_blocker {
@@ -205,6 +207,7 @@ enum {
   BELLOWS_ADD_HUGE = 2, /* descriptors are advised to be in huge pages where they fill one */
   /* Descriptors are all resident, and the section is kept offline: bringing it online needs no memory. */
   BELLOWS_ADD_SPARE = 4,
+  BELLOWS_ADD_EARLY = 8, /* what the arena begins with: BELLOWS_ZONE_AUTOMATIC measures against it */
 };
 
 /* How descriptors are carved out of the section that they describe, in pages of the arena. */
@@ -269,6 +272,21 @@ int bellows_arena_register(struct bellows_arena *arena, size_t first, size_t cou
 int bellows_arena_unregister(struct bellows_arena *arena, size_t first, size_t count);
 /* All of them or none. EINVAL: one is online. ENOMEM; what an observer answers. */
 int bellows_arena_online(struct bellows_arena *arena, size_t first, size_t count);
+/* The zones of a node. In the normal one anything may live; in the movable one only what can move, or what its owner gives
+ * up when its section goes offline, so that it can go. */
+enum {
+  /* The zone of the memory blocks beside, where they are in one; else the normal one: what bellows_arena_online does. */
+  BELLOWS_ZONE_CONTIGUOUS = 0,
+  BELLOWS_ZONE_NORMAL = 1,
+  BELLOWS_ZONE_MOVABLE = 2,
+  /* Movable as long as movable memory is at most `percent` percent of the early memory, in the arena and on the node, else
+   * normal. Early is what came by need or was added with BELLOWS_ADD_EARLY; within a dynamic group its own normal memory
+   * counts for it, too. The parts of a static group and of a unit of a dynamic one come online alike. */
+  BELLOWS_ZONE_AUTOMATIC = 3,
+};
+/* As bellows_arena_online, each memory block into a zone. `percent` is for BELLOWS_ZONE_AUTOMATIC: 301 is usual; 0: never
+ * movable. EINVAL: no such zone. ENOMEM: also for the record of a zone, where it is the first. */
+int bellows_arena_online_in(struct bellows_arena *arena, size_t first, size_t count, int zone, uint32_t percent);
 /* All of them or none, within so many milliseconds; where *cancel (it may be NULL) becomes non-zero it ends with EINTR.
  * Fills *report as bellows_offline does. EINVAL: one is offline. EBUSY: pages are in use. What an observer answers. */
 int bellows_arena_offline(struct bellows_arena *arena, size_t first, size_t count, unsigned milliseconds,
@@ -295,6 +313,9 @@ int bellows_arena_remove_sections(struct bellows_arena *arena, uint32_t group, u
 /* Pages of sections that are online: at a multiple of `alignment`, a power of two; `bytes` is rounded up to pages. They
  * are zero. ENOMEM. */
 int bellows_arena_allocate(struct bellows_arena *arena, size_t bytes, size_t alignment, void **start);
+/* The same of pages that the owner gives up when their section goes offline (BELLOWS_EVENT_GOING_OFFLINE): from movable zones
+ * first. Nothing else is allocated there. */
+int bellows_arena_allocate_movable(struct bellows_arena *arena, size_t bytes, size_t alignment, void **start);
 /* Frees them, all or in parts. EINVAL: not all of it is allocated. */
 int bellows_arena_free(struct bellows_arena *arena, void *start, size_t bytes);
 /* Gives pages that an online hook kept to the allocator: in one section. EINVAL: one is not kept. */
@@ -311,6 +332,8 @@ enum {
   BELLOWS_SECTION_SELF_HOSTED = 2,
   BELLOWS_SECTION_POPULATED = 4, /* all descriptors are resident, and stay so */
   BELLOWS_SECTION_SPARE = 8,     /* offline, in reserve */
+  BELLOWS_SECTION_EARLY = 16,    /* of what the arena began with */
+  BELLOWS_SECTION_MOVABLE = 32,  /* online, or on its way, in a movable zone */
 };
 
 struct bellows_section {

@@ -1,9 +1,12 @@
-// The zones of an arena: one for each node that it has memory of.
+// The zones of an arena: one for each node that it has memory of, and one more for what of it is for movable pages.
 //
-//   first zone ──next──► node 0 ──next──► node 1 ──next──► ...        in the order in which they came
-//       │                  │                │
-//       │                sections         sections                    each belongs to one zone while it is online
+//   first zone ──next──► node 0 ──next──► node 1 ──next──► node 0, movable ──next──► ...    in the order in which they came
+//       │                  │                │                 │
+//       │                sections         sections          sections            each belongs to one zone while it is online
 //   sections of no node in particular: the kernel places a page where it is touched first
+//
+// In a movable zone lives only what can move; nothing else is ever allocated there. What can move is allocated in a node's
+// movable zone first and then in its normal one (Linux: ZONE_MOVABLE, the highest of a node's zones).
 //
 // A request names the node that it wants: the zone of that node comes first, the others by their distance from it, those
 // that are as far in order of age (Linux: zonelists, mm/page_alloc.c). Where an arena may grow on a node, it does so
@@ -71,34 +74,34 @@ extension Ref where Pointee == Arena {
   }
 
   /// The zone of a node's memory, -1 for the first; nil: there is none.
-  package func zone(node: Int32) -> ZoneRef? {
-    if node < 0 { return it.zone }
+  package func zone(node: Int32, _ kind: ZoneKind = .normal) -> ZoneRef? {
+    if node < 0, kind == .normal { return it.zone }
+    let node = max(node, -1)
     var place = bellows_load_acquire(it.zone.address &+ Zone.nextOffset)
     while place != 0 {
-      if ZoneRef(place).it.node == node { return ZoneRef(place) }
+      if ZoneRef(place).it.node == node, ZoneRef(place).it.kind == kind { return ZoneRef(place) }
       place = bellows_load_acquire(place &+ Zone.nextOffset)
     }
     return nil
   }
 
   /// The zone of a node's memory, made if there is none; nil: no memory for it. Under the growth lock.
-  package func makeZone(node: Int32) -> ZoneRef? {
-    if let known = zone(node: node) { return known }
+  package func makeZone(node: Int32, _ kind: ZoneKind = .normal) -> ZoneRef? {
+    if let known = zone(node: node, kind) { return known }
     guard node < 64, let memory = it.metadata.allocate(UInt(MemoryLayout<Zone>.size), platform: it.platform)
     else { return nil }
     var last = it.zone
-    var nodes = 0
+    var isSecondNode = false
     forEachZone {
       last = $0
-      nodes &+= 1
+      if node >= 0, $0.it.node >= 0, $0.it.node != node { isSecondNode = true }
     }
     let zone = ZoneRef(memory)
     zone.initialise(
-      geometry: it.geometry, platform: it.platform, node: node, number: last.it.number &+ 1)
-    zone.learnDistances()
+      geometry: it.geometry, platform: it.platform, node: node, kind: kind, number: last.it.number &+ 1)
+    if node >= 0 { zone.learnDistances() }
     bellows_store_release(last.address &+ Zone.nextOffset, zone.address)
-    // The second node.
-    if nodes > 1 { noteSpread() }
+    if isSecondNode { noteSpread() }
     return zone
   }
 
@@ -113,6 +116,7 @@ extension Ref where Pointee == Arena {
   package func allocateHere(
     pages: UInt, alignment: UInt, isMovable: Bool = false, node: Int32 = Arena.anyNode
   ) -> PageOutcome {
+    if let run = takeMovable(pages: pages, alignment: alignment, isMovable, node) { return .run(run) }
     let own = zone(node: node) ?? it.zone
     let outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
     if case .run = outcome { return outcome }
@@ -121,17 +125,30 @@ extension Ref where Pointee == Arena {
     return outcome
   }
 
-  /// The same of the zones other than `own`, the nearest first; and before them of `own`, where the caller has not asked it.
+  /// From the movable zone of a node, what can move.
+  @inline(__always)
+  private func takeMovable(pages: UInt, alignment: UInt, _ isMovable: Bool, _ node: Int32) -> PageRun? {
+    guard isMovable, let zone = zone(node: node, .movable),
+      case .run(let run) = zone.allocate(pages: pages, alignment: alignment, isMovable: true)
+    else { return nil }
+    return run
+  }
+
+  /// The same of the zones of nodes other than `own`'s, the nearest first; and before them of `own`, where the caller has not
+  /// asked it.
   private func fallBack(
     from own: ZoneRef, _ includesOwn: Bool = false, pages: UInt, alignment: UInt, _ isMovable: Bool
   ) -> PageOutcome {
     if includesOwn {
+      if let run = takeMovable(pages: pages, alignment: alignment, isMovable, own.it.node) {
+        return .run(run)
+      }
       let outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
       if case .run = outcome { return outcome }
     }
     guard hasSeveralZones else { return .none }
     var after: UInt = 0
-    while let (zone, rank) = nearest(own, after: after) {
+    while let (zone, rank) = nearest(own, after: after, isMovable) {
       let outcome = zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
       if case .run = outcome { return outcome }
       after = rank
@@ -141,13 +158,15 @@ extension Ref where Pointee == Arena {
 
   private var hasSeveralZones: Bool { bellows_load_acquire(it.zone.address &+ Zone.nextOffset) != 0 }
 
-  /// The zone that comes after rank `after` in the fallback order of `own`, and its rank. O(zones).
-  package func nearest(_ own: ZoneRef, after: UInt) -> (ZoneRef, UInt)? {
+  /// The zone that comes after rank `after` in the fallback order of `own`, and its rank: of other nodes, and movable ones
+  /// for what can move alone. O(zones).
+  package func nearest(_ own: ZoneRef, after: UInt, _ isMovable: Bool = false) -> (ZoneRef, UInt)? {
     var best: ZoneRef? = nil
     var least = UInt.max
     forEachZone { zone in
-      guard zone.address != own.address else { return }
-      let rank = own.distance(to: zone.it.node) &<< 16 | (UInt(zone.it.number) &+ 1)
+      guard zone.it.node != own.it.node, isMovable || zone.it.kind == .normal else { return }
+      let isSecond: UInt = isMovable && zone.it.kind == .normal ? 1 : 0
+      let rank = (own.distance(to: zone.it.node) &<< 1 | isSecond) &<< 16 | (UInt(zone.it.number) &+ 1)
       guard rank > after, rank < least else { return }
       least = rank
       best = zone
@@ -160,6 +179,7 @@ extension Ref where Pointee == Arena {
   func allocateGrowing(
     pages: UInt, alignment: UInt, _ mayGrow: Bool, _ isMovable: Bool, _ node: Int32
   ) -> PageRun? {
+    if let run = takeMovable(pages: pages, alignment: alignment, isMovable, node) { return run }
     let own = zone(node: node)
     var outcome = PageOutcome.none
     if let own {
@@ -240,6 +260,7 @@ extension Ref where Pointee == Arena {
     for index in block(of: found) {
       let section = known(index)
       section.it.memory.set(SectionMemory.spare, false)
+      join(section, zone)
       zone.attach(section)
     }
     return found
@@ -360,27 +381,5 @@ extension Ref where Pointee == Arena {
     var found: SectionRef? = nil
     forEachZone { if found == nil { found = $0.firstWithCages() } }
     return found
-  }
-
-  /// Chains the sections that are on their way offline, and `count` more, the emptiest first and of equals the
-  /// youngest; answers the first, or 0. Takes each zone's lock in turn; O(count * sections * pageblocks).
-  func chainCheapest(_ count: UInt) -> UInt {
-    var head: UInt = 0
-    forEachZone { $0.chainGoing(&head) }
-    let stayed = head
-    for _ in 0..<count {
-      var best: SectionRef? = nil
-      var least = UInt.max
-      forEachZone { zone in
-        guard let (section, used) = zone.cheapest(chainedFrom: head, upTo: stayed) else { return }
-        if let known = best, used > least || (used == least && section.it.number < known.it.number) { return }
-        least = used
-        best = section
-      }
-      guard let section = best else { break }
-      section.it.chain = head
-      head = section.address
-    }
-    return head
   }
 }

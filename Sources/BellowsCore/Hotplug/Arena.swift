@@ -18,12 +18,12 @@ package struct Arena: BitwiseCopyable {
   package var balloons: UInt
   /// The record of the sub-blocks; 0 until somebody asks for it. Atomic.
   package var subBlocks: UInt
-  /// The number of the thread that takes sections offline or brings them back; 0: none. Taken by
+  /// The number of the thread that takes sections offline or brings them back by amount or address; 0: none. Taken by
   /// compare-and-exchange (Arena+Offline.swift).
   package var transition: UInt
   /// The first of the sections that it is at, by `chain`; 0: none.
   package var transitionSections: UInt
-  /// Sections that are offline, by `next`. The transition's.
+  /// Sections that are offline and were online, by `next` and `previous`. Under the growth lock.
   package var offlineSections: UInt
   package var offlineCount: UInt
   /// The heaps on the arena, by `nextOnArena`, and its relocatable blocks; 0: none.
@@ -167,7 +167,11 @@ extension Ref where Pointee == Arena {
     guard mayGrow else { return nil }
     // Memory that a balloon holds is the last resort.
     while relieve(pages) {
-      if case .run(let run) = allocateHere(pages: pages, alignment: alignment, node: node) { return run }
+      if case .run(let run) = allocateHere(
+        pages: pages, alignment: alignment, isMovable: isMovable, node: node)
+      {
+        return run
+      }
     }
     return nil
   }
@@ -260,7 +264,10 @@ extension Ref where Pointee == Arena {
     it.lastSection = section.it.base
     it.table.set(section.it.base, memmap: section.it.base)
     section.move(to: .offline)
-    zone(for: section).attach(section, isWithheld: isWithheld)
+    section.it.memory.set(SectionMemory.early)
+    let zone = zone(for: section)
+    join(section, zone)
+    zone.attach(section, isWithheld: isWithheld)
   }
 
   /// The zone that a section comes online into.
@@ -356,6 +363,7 @@ extension Ref where Pointee == Arena {
     guard it.capacity == 0 else { return }
     forEachZone { zone in
       while let section = zone.detachFreeSection() {
+        part(section)
         it.table.set(section.it.base, memmap: 0)
         it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
         // The record stays in the directory, zeroed, for another section at this address.

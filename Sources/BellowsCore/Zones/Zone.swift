@@ -18,6 +18,14 @@
 
 import CShims
 
+/// What may live in a zone.
+package enum ZoneKind: UInt8, BitwiseCopyable, Sendable {
+  /// Anything.
+  case normal
+  /// Only what can move: so that its sections can go offline. (Linux: ZONE_MOVABLE.)
+  case movable
+}
+
 package struct Zone: BitwiseCopyable {
   package var lockWord: UInt
   /// The next of the arena's zones, in the order in which they came (Arena+Zones.swift). Set once, atomically.
@@ -55,12 +63,20 @@ package struct Zone: BitwiseCopyable {
   /// Calls that returned them.
   package var returnCalls: UInt
 
+  // Under the growth lock, in pages (Arena+ZoneChoice.swift).
+
+  /// Of sections that are online here or on their way, all of them.
+  package var joinedPages: UInt
+  /// Of these, what the arena began with.
+  package var earlyPages: UInt
+
   // Written when the zone is made, then constant.
 
   /// The node whose memory it is; -1: of no node in particular, each page lies where it was touched first.
   package var node: Int32
   /// Place in that order.
   package var number: UInt16
+  package var kind: ZoneKind
   /// Distances from its node, as the firmware says them: 10 is the node itself. Of nodes 0 to 63.
   package var distances: InlineArray<64, UInt8>
 
@@ -75,11 +91,14 @@ extension Ref where Pointee == Zone {
   package var lock: Lock { Lock(address, .zone) }
 
   /// Sets up a zone in zero-filled memory.
-  package func initialise(geometry: Geometry, platform: Platform, node: Int32 = -1, number: UInt16 = 0) {
+  package func initialise(
+    geometry: Geometry, platform: Platform, node: Int32 = -1, kind: ZoneKind = .normal, number: UInt16 = 0
+  ) {
     it.geometry = geometry
     it.platform = platform
     it.node = node
     it.number = number
+    it.kind = kind
   }
 
   /// Free pages that can be allocated.
