@@ -24,7 +24,7 @@ struct ConformanceTests {
   @Test("random operations against a model", arguments: [1, 8])
   func model(threads: Int) {
     let operations = Library.isSoak ? 20_000_000 : 1_000_000
-    expectOK(Library.run("model", "\(threads)", "\(operations)", limit: Library.isSoak ? 1800 : 240))
+    expectOK(Library.run("model", "\(threads)", "\(operations)", limit: Library.isSoak ? 1800 : 600))
   }
 
   @Test func modelWithChecks() {

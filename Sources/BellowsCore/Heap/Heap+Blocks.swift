@@ -149,7 +149,7 @@ extension Ref where Pointee == Heap {
       } ?? false
       : zone.extend(section, address: run.address, pages: run.pages, extra: extra)
     if isExtended {
-      bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
+      bellows_store(granule(of: run.address), GranuleWord.grownRun(pages: pages).bits)
       return run.address
     }
     if run.bytes >= Self.moveBytes {

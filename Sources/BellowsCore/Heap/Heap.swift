@@ -56,11 +56,9 @@ package struct Heap: BitwiseCopyable {
   package static var epochOffset: UInt { 144 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
-  /// Pages of the runs in the shared slots; the slots behind it (Heap+Runs.swift).
-  package static var sharedPagesOffset: UInt { 320 }
+  /// The slots that all threads share, and the one of the longest runs (Heap+Runs.swift).
   package static var slotsOffset: UInt { 384 }
-  /// Pages that the shared slots hold at most: 64 MiB.
-  package static var sharedLimit: UInt { 16384 }
+  package static var longestSlotOffset: UInt { 896 }
   /// Where the limits are (Limit.swift), behind the slots.
   package static var limitOffset: UInt { 928 }
   /// Where the abandoned lists start.

@@ -21,28 +21,42 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
 
   package mutating func insert(_ first: UInt, count: UInt) {
     pages.insert(first, count: count)
-    measure(first, count)
+    measure(first, count, between: 0x0707_0707_0707_0707)
   }
 
   package mutating func remove(_ first: UInt, count: UInt) {
     pages.remove(first, count: count)
-    measure(first, count)
+    measure(first, count, between: 0)
   }
 
-  /// Brings `gaps` up to date for the words that hold the pages.
-  private mutating func measure(_ first: UInt, _ count: UInt) {
-    var place = first &>> 6
-    while place &* 64 < first &+ count {
-      let shift = UInt64(truncatingIfNeeded: place &* 8)
-      let gap = Self.gap(~pages.word(Int(bitPattern: place)))
-      gaps = gaps & ~(0xff &<< shift) | gap &<< shift
-      place = place &+ 1
-    }
+  /// Brings `gaps` up to date: the words where the range begins and ends are looked at, those between them are all
+  /// used, or all free.
+  @inline(__always)
+  private mutating func measure(_ first: UInt, _ count: UInt, between: UInt64) {
+    guard count != PageMask.capacity else { return gaps = between }
+    guard count != 0 else { return }
+    let begin = first &>> 6
+    let end = (first &+ count &- 1) &>> 6
+    measure(begin)
+    guard end != begin else { return }
+    measure(end)
+    let bytes =
+      ((1 as UInt64) &<< UInt64(truncatingIfNeeded: end &* 8))
+      &- (0x100 &<< UInt64(truncatingIfNeeded: begin &* 8))
+    gaps = gaps & ~bytes | between & bytes
+  }
+
+  @inline(__always)
+  private mutating func measure(_ place: UInt) {
+    let shift = UInt64(truncatingIfNeeded: place &* 8)
+    let gap = Self.gap(~pages.word(Int(bitPattern: place)))
+    gaps = gaps & ~(0xff &<< shift) | gap &<< shift
   }
 
   /// 6 minus the order of the largest aligned block in a word whose free pages are `free`.
   private static func gap(_ free: UInt64) -> UInt64 {
     if free == ~0 { return 0 }
+    if free == 0 { return 7 }
     let order1 = free & (free &>> 1) & 0x5555_5555_5555_5555
     let order2 = order1 & (order1 &>> 2) & 0x1111_1111_1111_1111
     let order3 = order2 & (order2 &>> 4) & 0x0101_0101_0101_0101
@@ -51,7 +65,7 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
       let order5 = order4 & (order4 &>> 16) & 0x0000_0001_0000_0001
       return order5 != 0 ? 1 : order4 != 0 ? 2 : 3
     }
-    return order2 != 0 ? 4 : order1 != 0 ? 5 : free != 0 ? 6 : 7
+    return order2 != 0 ? 4 : order1 != 0 ? 5 : 6
   }
 
   /// Bit w: word w is wholly free.
@@ -101,7 +115,7 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
   }
 
   /// The order of the largest aligned free block; nil where every page is used.
-  package var largestFreeOrder: UInt? {
+  @inline(__always) package var largestFreeOrder: UInt? {
     let whole = freeWords
     if whole != 0 {
       if Self.groups(whole, order: 7) == 0 { return 6 }

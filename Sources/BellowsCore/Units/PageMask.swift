@@ -10,16 +10,20 @@ package struct PageMask: BitwiseCopyable, Sendable {
   /// Calls `body` for each word that holds members of `range`: the word's place and the members' bits.
   @inline(__always)
   static func forEachWord(_ first: UInt, _ count: UInt, _ body: (Int, UInt64) -> Void) {
-    var position = first
-    let end = first &+ count
-    while position < end {
-      let bit = position & 63
-      let left = end &- position
-      let span = left < 64 &- bit ? left : 64 &- bit
-      let bits = (~0 as UInt64) &>> UInt64(truncatingIfNeeded: 64 &- span)
-      body(Int(bitPattern: position &>> 6), bits &<< UInt64(truncatingIfNeeded: bit))
-      position = position &+ span
+    guard count != 0 else { return }
+    let last = first &+ count &- 1
+    let begin = Int(bitPattern: first &>> 6)
+    let end = Int(bitPattern: last &>> 6)
+    let head = (~0 as UInt64) &<< UInt64(truncatingIfNeeded: first & 63)
+    let tail = (~0 as UInt64) &>> UInt64(truncatingIfNeeded: 63 &- last & 63)
+    if begin == end { return body(begin, head & tail) }
+    body(begin, head)
+    var place = begin &+ 1
+    while place < end {
+      body(place, ~0)
+      place &+= 1
     }
+    body(end, tail)
   }
 
   func word(_ place: Int) -> UInt64 { unsafe words[unchecked: place] }
@@ -28,18 +32,34 @@ package struct PageMask: BitwiseCopyable, Sendable {
     words[Int(bitPattern: member &>> 6)] & (1 &<< UInt64(truncatingIfNeeded: member & 63)) != 0
   }
 
+  // Runs of pageblocks are inserted and removed whole; and most of the words that are counted are all or nothing, which
+  // matters where the machine has no instruction for it.
+
   package mutating func insert(_ first: UInt, count: UInt) {
+    if count == Self.capacity { return words = InlineArray(repeating: ~0) }
     Self.forEachWord(first, count) { unsafe words[unchecked: $0] |= $1 }
   }
 
+  package mutating func insert(_ member: UInt) {
+    unsafe words[unchecked: Int(bitPattern: member &>> 6)] |= 1 &<< UInt64(truncatingIfNeeded: member & 63)
+  }
+
+  package mutating func remove(_ member: UInt) {
+    unsafe words[unchecked: Int(bitPattern: member &>> 6)] &= ~(1 &<< UInt64(truncatingIfNeeded: member & 63))
+  }
+
   package mutating func remove(_ first: UInt, count: UInt) {
+    if count == Self.capacity { return words = InlineArray(repeating: 0) }
     Self.forEachWord(first, count) { unsafe words[unchecked: $0] &= ~$1 }
   }
 
   /// How many of the `count` numbers from `first` are members.
   package func count(_ first: UInt, count: UInt) -> UInt {
     var members = 0
-    Self.forEachWord(first, count) { unsafe members &+= (words[unchecked: $0] & $1).nonzeroBitCount }
+    Self.forEachWord(first, count) {
+      let found = unsafe words[unchecked: $0] & $1
+      members &+= found == ~0 ? 64 : found == 0 ? 0 : found.nonzeroBitCount
+    }
     return UInt(bitPattern: members)
   }
 
@@ -86,6 +106,7 @@ package struct PageMask: BitwiseCopyable, Sendable {
   /// The lowest start of `length` numbers in a row without a member, at a multiple of `alignment` counted
   /// from `origin`, below `limit`.
   package func firstFreeRun(length: UInt, alignment: UInt, origin: UInt, limit: UInt) -> UInt? {
+    if limit <= 64 { return firstFreeRunInWord(length, alignment, origin, limit) }
     var start: UInt = 0
     while let free = next(member: false, from: start) {
       let aligned = (free &+ origin).rounded(upTo: alignment) &- origin
@@ -93,6 +114,25 @@ package struct PageMask: BitwiseCopyable, Sendable {
       let taken = next(member: true, from: aligned) ?? Self.capacity
       if taken &- aligned >= length, taken >= aligned { return aligned }
       start = taken
+    }
+    return nil
+  }
+
+  /// The same where all that counts is in the first word: a free run is shortened by halves until its start is left.
+  @inline(__always)
+  private func firstFreeRunInWord(_ length: UInt, _ alignment: UInt, _ origin: UInt, _ limit: UInt) -> UInt? {
+    guard length <= limit else { return nil }
+    var starts = unsafe ~words[unchecked: 0] & ((~0 as UInt64) &>> UInt64(truncatingIfNeeded: 64 &- limit))
+    var reach: UInt = 1
+    while reach < length {
+      let step = min(reach, length &- reach)
+      starts &= starts &>> UInt64(truncatingIfNeeded: step)
+      reach = reach &+ step
+    }
+    while starts != 0 {
+      let start = UInt(truncatingIfNeeded: starts.trailingZeroBitCount)
+      if (start &+ origin).isAligned(to: alignment) { return start }
+      starts &= starts &- 1
     }
     return nil
   }

@@ -8,9 +8,13 @@ import CShims
 
 extension Ref where Pointee == Zone {
   /// Under the zone's lock.
-  package func enqueuePurge(_ block: PageblockRef) {
+  package func enqueuePurge(_ block: PageblockRef) { enqueuePurge(block, bellows_clock_milliseconds()) }
+
+  /// The same where the time in milliseconds is known. Under the zone's lock.
+  @inline(__always)
+  func enqueuePurge(_ block: PageblockRef, _ now: UInt64) {
     block.set(Pageblock.queued)
-    block.it.dirtySince = bellows_clock_milliseconds()
+    block.it.dirtySince = now
     block.it.purgeNext = 0
     block.it.purgePrevious = it.purgeTail
     if it.purgeTail != 0 {

@@ -81,6 +81,9 @@ package struct Zone: BitwiseCopyable {
   package var distances: InlineArray<64, UInt8>
 
   package static var nextOffset: UInt { 8 }
+  /// Runs up to this length (64 KiB) lie at multiples of a power of two, as in a buddy allocator; longer ones in the
+  /// first hole that is long enough.
+  package static var mostAlignedPages: UInt { 16 }
   package static var listsPerOrder: UInt { 4 }
   package static var listsPerType: Int { 40 }
 }
@@ -139,7 +142,8 @@ extension Ref where Pointee == Zone {
     let isolated = block.has(Pageblock.isolated | Pageblock.caged)
     countFree(block, !isolated && block.it.usedPages == 0)
     var list: UInt8 = 0
-    if !isolated, block.it.usedPages != 0, let order = block.it.used.largestFreeOrder {
+    let isPartial = block.it.usedPages != 0 && UInt(block.it.usedPages) != blockPages
+    if !isolated, isPartial, let order = block.it.used.largestFreeOrder {
       let free = blockPages &- UInt(block.it.usedPages)
       let fullness = ((free &- 1) &* Zone.listsPerOrder) &>> it.geometry.pageblockOrder
       let type: UInt = block.has(Pageblock.movable) ? UInt(Zone.listsPerType) : 0
@@ -151,13 +155,20 @@ extension Ref where Pointee == Zone {
     }
   }
 
+  /// The same after a change of all its pages at once: before and after it is on no list.
+  @inline(__always)
+  func settleWhole(_ block: PageblockRef) {
+    countFree(block, !block.has(Pageblock.isolated | Pageblock.caged) && block.it.usedPages == 0)
+  }
+
   /// Tells the section whether `block` is one of its free pageblocks.
+  @inline(__always)
   private func countFree(_ block: PageblockRef, _ free: Bool) {
     guard free == block.has(Pageblock.countedBusy) else { return }
     let section = SectionRef(block.it.section)
     if free {
       block.clear(Pageblock.countedBusy)
-      section.it.busy.remove(UInt(block.it.index), count: 1)
+      section.it.busy.remove(UInt(block.it.index))
       section.it.freeBlocks &+= 1
       let first = it.firstFreeSection
       if first == 0 || SectionRef(first).it.number > section.it.number {
@@ -165,7 +176,7 @@ extension Ref where Pointee == Zone {
       }
     } else {
       block.set(Pageblock.countedBusy)
-      section.it.busy.insert(UInt(block.it.index), count: 1)
+      section.it.busy.insert(UInt(block.it.index))
       section.it.freeBlocks &-= 1
     }
   }
@@ -216,10 +227,12 @@ extension Ref where Pointee == Zone {
   package func forEachBlock(
     _ section: SectionRef, _ address: UInt, _ pages: UInt, _ body: (PageblockRef, UInt, UInt) -> Void
   ) {
+    let order = it.geometry.pageblockOrder
+    let blockPages = blockPages
     var page = (address &- section.it.base) &>> Page.shift
     var left = pages
     while left > 0 {
-      let index = page &>> it.geometry.pageblockOrder
+      let index = page &>> order
       let first = page & (blockPages &- 1)
       let room = blockPages &- first
       let count = left < room ? left : room

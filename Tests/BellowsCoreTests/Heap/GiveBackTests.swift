@@ -19,6 +19,76 @@ import Testing
   }
 }
 
+@Suite struct SlotTests {
+  /// The run freed last is the next one of its length.
+  @Test func theRunFreedLastComesBack() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
+    let user = try #require(HeapUser(fixture.heap))
+    let block = user.malloc(20 << 20)
+    user.free(block)
+    #expect(fixture.heap.statistics().slottedPages == RunBin(pages: 5120).pages)
+    #expect(user.malloc(20 << 20) == block)
+    #expect(fixture.heap.statistics().slottedPages == 0)
+    user.free(block)
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
+
+  /// Up to 4 MiB one of each length is kept, above one alone: what is kept serves no other length.
+  @Test func ofTheLongestOneIsKept() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 4))
+    let user = try #require(HeapUser(fixture.heap))
+    let blocks = (1...20).map { user.malloc(UInt($0) << 20) }
+    var kept: UInt = 0
+    for (number, block) in blocks.enumerated() {
+      user.free(block)
+      let pages = RunBin(pages: UInt(number + 1) << 8).pages
+      if number < 4 { kept += pages }
+      let most = number < 4 ? kept : kept + pages
+      try check(fixture.heap.statistics().slottedPages, is: most, "pages in slots after \(number + 1) MiB")
+    }
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
+
+  /// What a slot has is used for another length before pages are that were never touched.
+  @Test func residentMemoryComesFirst() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
+    let user = try #require(HeapUser(fixture.heap))
+    let first = Block(address: user.malloc(24 << 20), bytes: 24 << 20, cookie: 1)
+    first.fill()
+    user.free(first.address)
+    let second = Block(address: user.malloc(20 << 20), bytes: 20 << 20, cookie: 2)
+    second.fill()
+    #expect(second.address == first.address)
+    #expect(fixture.residentPages().managed <= 25 << 8)
+    user.free(second.address)
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
+
+  /// A text that grows anew again and again grows into the pages of the one before.
+  @Test func whatGrewIsGrownInto() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
+    let user = try #require(HeapUser(fixture.heap))
+    for round in 0..<5 {
+      var text = user.malloc(40_000)
+      var bytes: UInt = 40_000
+      while bytes < 40 << 20 {
+        let more = bytes + bytes / 8
+        text = user.realloc(text, more)
+        Block(address: text + bytes, bytes: more - bytes, cookie: 7).fill()
+        bytes = more
+      }
+      let resident = fixture.residentPages().managed
+      try check(resident < 50 << 8, "\(resident) pages resident in round \(round)")
+      user.free(text)
+    }
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
+}
+
 @Suite struct HoleTests {
   /// One survivor in twenty: most pages of the shards go, the survivors stay, and what is allocated next fills
   /// the holes before it takes new pages.

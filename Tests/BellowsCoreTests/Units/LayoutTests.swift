@@ -62,8 +62,8 @@ import Testing
 
   @Test func recordsFitTheirPlaces() {
     #expect(UInt(MemoryLayout<Heap>.size) <= Heap.hugeOffset)
-    #expect(Heap.hugeOffset + UInt(MemoryLayout<HugeTable>.size) <= Heap.sharedPagesOffset)
-    #expect(Heap.slotsOffset + (RunBin.count - RunBin.ownCount) * 8 <= Heap.limitOffset)
+    #expect(Heap.hugeOffset + UInt(MemoryLayout<HugeTable>.size) <= Heap.slotsOffset)
+    #expect(Heap.slotsOffset + (RunBin.slotCount - RunBin.ownCount) * 8 <= Heap.longestSlotOffset)
     #expect(Heap.limitOffset + UInt(MemoryLayout<Limit>.size) <= Heap.listsOffset)
     #expect(UInt(MemoryLayout<AbandonedList>.size) <= AbandonedList.stride)
     #expect(UInt(MemoryLayout<Section>.size) <= Section.headerBytes)

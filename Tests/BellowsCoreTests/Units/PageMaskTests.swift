@@ -37,6 +37,18 @@ extension BuddyMask: ChangingMask {}
     for place in Int(first)..<Int(first + count) { model[place] = value }
   }
 
+  @Test func singleMembers() throws {
+    var random = Random(stream: 3)
+    var mask = PageMask()
+    var model = [Bool](repeating: false, count: 512)
+    for step in 0..<2000 {
+      let member = random.below(512)
+      model[Int(member)] = random.chance(oneIn: 2)
+      if model[Int(member)] { mask.insert(member) } else { mask.remove(member) }
+      if step.isMultiple(of: 50) { try compareMembers(mask, model, &random, "step \(step)") }
+    }
+  }
+
   private func compareMembers(
     _ mask: PageMask, _ model: [Bool], _ random: inout Random, _ note: String
   ) throws {
@@ -78,7 +90,7 @@ extension BuddyMask: ChangingMask {}
       let length = random.spread(1...64)
       let alignment: UInt = 1 << random.below(6)
       let origin = random.below(1 << 20)
-      let limit = random.below(513)
+      let limit = random.below(random.chance(oneIn: 2) ? 65 : 513)
       let found = (0..<512).first { start in
         (origin + UInt(start)).isAligned(to: alignment) && UInt(start) + length <= limit
           && !model[start..<(start + Int(length))].contains(true)
