@@ -223,8 +223,8 @@ struct bellows_arena;
 
 struct bellows_arena_options {
   size_t section_size;    /* in bytes, a power of two from 4 MiB to 1 GiB; 0: 128 MiB */
-  uint32_t grows_by_need; /* 1: an allocation adds a section and brings it online where there is no room */
-  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1; above 1 none grows by need */
+  uint32_t grows_by_need; /* 1: an allocation brings a spare or a new memory block online where there is no room */
+  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1 */
 };
 
 /* Reserves addresses for `capacity` bytes, at most 64 TiB, rounded up to sections; none of it is memory yet. `options`

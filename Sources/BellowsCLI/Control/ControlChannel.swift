@@ -48,35 +48,44 @@ struct ControlChannel: ~Copyable {
   /// Whether a process takes commands.
   static func isOffered(by process: Int32) -> Bool { thread(of: process) != nil }
 
-  /// Opens the channel to a process.
+  /// Opens the channel to a process. One that has just started, or was forked, may not be ready yet: it is waited for.
   static func open(_ process: TargetProcess) throws(TargetError) -> ControlChannel {
     // Who runs on another version, or not on Bellows at all, is told so first.
     _ = try TargetHeader(of: process.id)
-    guard let thread = Self.thread(of: process.id) else { throw .noControl(process.id) }
+    let end = ContinuousClock.now + .seconds(10)
+    while true {
+      guard let thread = Self.thread(of: process.id) else { throw .noControl(process.id) }
+      if let channel = try Self.opened(process, thread) { return channel }
+      if process.isStopped || ContinuousClock.now > end { throw .noControl(process.id) }
+      usleep(2000)
+    }
+  }
+
+  /// The channel, or nil: its page is not there yet.
+  private static func opened(_ process: TargetProcess, _ thread: Int32) throws(TargetError) -> ControlChannel?
+  {
     let folder = "/proc/\(process.id)/task/\(thread)/fd"
     let names = SystemFiles().names(in: String(folder.dropFirst()))
-    guard !names.isEmpty else {
-      throw .notPermitted(process.id, reason: TargetMemory.refusal(process.id))
-    }
     var page: UInt = 0
     var descriptor: Int32 = -ENOENT
     for name in names where Self.link("\(folder)/\(name)").hasPrefix("/memfd:\(BELLOWS_CONTROL_NAME)") {
       descriptor = unsafe bellows_channel_open("\(folder)/\(name)", &page)
       if descriptor >= 0 { break }
     }
-    if descriptor == -EACCES || descriptor == -EPERM {
+    let isClosed = unsafe names.isEmpty && access(folder, R_OK) != 0 && errno == EACCES
+    if descriptor == -EACCES || descriptor == -EPERM || isClosed {
       throw .notPermitted(process.id, reason: TargetMemory.refusal(process.id))
     }
-    guard descriptor >= 0 else { throw .noControl(process.id) }
+    guard descriptor >= 0 else { return nil }
     let channel = ControlChannel(process: process, descriptor: descriptor, page: page)
+    guard bellows_load_acquire(page) == UInt(BELLOWS_CONTROL_MAGIC) else { return nil }
     try channel.check(thread)
     return channel
   }
 
   private func check(_ thread: Int32) throws(TargetError) {
     let shared = Ref<bellows_control>(page)
-    guard bellows_load_acquire(page) == UInt(BELLOWS_CONTROL_MAGIC),
-      shared.it.layout == UInt32(BELLOWS_CONTROL_LAYOUT), shared.it.process == UInt32(process.id)
+    guard shared.it.layout == UInt32(BELLOWS_CONTROL_LAYOUT), shared.it.process == UInt32(process.id)
     else { throw .noControl(process.id) }
     // A filter that came later does not know the thread's system calls, and may end the process for one.
     let status = (try? SystemFiles().text("proc/\(process.id)/task/\(thread)/status")) ?? ""

@@ -131,6 +131,7 @@ extension Ref where Pointee == Arena {
       section.it.memory.strategy = request.strategy
       section.it.memory.hook = request.hook
       section.it.memory.set(SectionMemory.spare, request.isSpare)
+      if request.isSpare { it.mayHaveSpares = true }
       section.it.memory.set(SectionMemory.early, request.isEarly)
       let hosts =
         request.placement == .required || (request.placement == .preferred && it.geometry.canSelfHost)

@@ -226,7 +226,7 @@ extension Ref where Pointee == Arena {
     {
       return run
     }
-    guard let section = addSection(for: node),
+    guard let section = takeSpare(for: node) ?? addSection(for: node),
       case .run(let run) = zone(of: section).allocate(
         pages: pages, alignment: alignment, isMovable: isMovable)
     else {
@@ -239,9 +239,61 @@ extension Ref where Pointee == Arena {
   /// node in particular, and nobody asks for that node again. Under the growth lock.
   private func addSection(for node: Int32) -> SectionRef? {
     learnNodes()
-    guard growsOn(node), makeZone(node: node) != nil
-    else { return addSection() }
-    return addSection(node: node)
+    let node = growsOn(node) && makeZone(node: node) != nil ? node : -1
+    return it.blockSections > 1 ? addBlock(node: node) : addSection(node: node)
+  }
+
+  /// The lowest memory block in reserve comes online in place of one that would be added: its descriptors are resident
+  /// already. As with all that comes by need, observers are not asked, so one with an online hook does not come. Nil: none
+  /// is kept, or none that could be of this node. Under the growth lock; O(sections) where there are spares.
+  private func takeSpare(for node: Int32) -> SectionRef? {
+    guard it.mayHaveSpares else { return nil }
+    var found: SectionRef?
+    it.mayHaveSpares = false
+    forEachSection { section in
+      guard section.it.token == 0, section.it.state == .offline, section.it.memory.has(SectionMemory.spare)
+      else {
+        if section.it.token != 0 { it.mayHaveSpares = true }
+        return
+      }
+      it.mayHaveSpares = true
+      if found == nil, section.it.memory.node == node || node < 0 || section.it.memory.node < 0,
+        isReady(blockOf: section)
+      {
+        found = section
+      }
+    }
+    guard let found, let zone = makeZone(node: found.it.memory.node) else { return nil }
+    for index in block(of: found) {
+      let section = known(index)
+      section.it.memory.set(SectionMemory.spare, false)
+      join(section, zone)
+      zone.attach(section)
+    }
+    return found
+  }
+
+  private func block(of section: SectionRef) -> Range<UInt> {
+    let unit = UInt(it.blockSections)
+    let first = index(of: section) / unit &* unit
+    return first..<(first &+ unit)
+  }
+
+  /// Whether all sections of a spare's memory block can come online just so: nobody has them, no hook wants their pages,
+  /// and their pages are bound as they were when they were added.
+  private func isReady(blockOf section: SectionRef) -> Bool {
+    for index in block(of: section) {
+      guard let section = self.section(index: index), section.it.token == 0, section.it.state == .offline,
+        section.it.memory.has(SectionMemory.spare), section.it.memory.hook.function == nil
+      else { return false }
+      let committed = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
+      do throws(Refusal) {
+        if committed < it.geometry.sectionBytes {
+          try rebind(section, section.it.base &+ committed, it.geometry.sectionBytes &- committed)
+        }
+      } catch { return false }
+    }
+    return true
   }
 
   /// Memory of a node that was plugged in since the start is grown on from now on. Three system calls, for each section. A thread

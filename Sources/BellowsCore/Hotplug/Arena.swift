@@ -54,6 +54,8 @@ package struct Arena: BitwiseCopyable {
   package var growsByNeed = true
   /// Whether nodes that come later are grown on, too. Written when the arena is made.
   package var followsNodes = false
+  /// Whether there may be spares: false where none was ever kept, or the last look found none. Under the growth lock.
+  package var mayHaveSpares = false
   /// No place for a section is free below this one. Of a reservation of its own.
   package var lowestAbsent: UInt = 0
   /// The threads that have a transition under way. Under the growth lock.
@@ -63,8 +65,7 @@ package struct Arena: BitwiseCopyable {
   /// Memmaps in reserve, linked through their first words, and how many.
   package var spareMemmaps: UInt = 0
   package var spareMemmapCount: UInt = 0
-  /// Sections of a memory block: what comes and goes together. Set when the arena is made; with more than one, sections
-  /// come by `add` alone.
+  /// Sections of a memory block: what comes and goes together. Set when the arena is made.
   package var blockSections: UInt32 = 1
   /// The first memory group; records are never freed. Under the growth lock.
   package var groups: UInt = 0
@@ -198,15 +199,40 @@ extension Ref where Pointee == Arena {
   /// `isWithheld`: the allocator gets none of its pages, and all of its descriptors are resident. `node`: whose zone is
   /// there; its pages are to come from it.
   package func addSection(isWithheld: Bool = false, node: Int32 = -1) -> SectionRef? {
+    guard let place = reserveSection(), let section = prepare(place, isWithheld: isWithheld, node: node)
+    else { return nil }
+    publish(section, isWithheld: isWithheld)
+    return section
+  }
+
+  /// The same with a memory block of several sections, all or none: the first of them. Under the growth lock.
+  func addBlock(node: Int32) -> SectionRef? {
+    let unit = UInt(it.blockSections)
+    guard let first = absentRun(of: unit, alignment: unit) else { return nil }
+    var ready = first
+    while ready < first &+ unit, let place = place(at: ready), prepare(place, node: node) != nil {
+      ready = ready &+ 1
+    }
+    guard ready == first &+ unit else {
+      while ready > first {
+        ready = ready &- 1
+        if let place = place(at: ready) { unreserveSection(place) }
+      }
+      return nil
+    }
+    for index in first..<ready { publish(known(index)) }
+    return known(first)
+  }
+
+  /// All of an addition that may fail, and undoes itself. The section is not yet anybody's to find.
+  private func prepare(_ place: Place, isWithheld: Bool = false, node: Int32) -> SectionRef? {
     let geometry = it.geometry
     let platform = it.platform
-    guard let place = reserveSection() else { return nil }
     let section = SectionRef(place.record)
     let memmapBlocks = (geometry.memmapBytes &+ (geometry.pageblockBytes &- 1)) &>> geometry.pageblockShift
     section.it.base = place.base
     section.it.arena = address
     section.it.memmap = place.base
-    section.it.number = it.births
     section.it.memory.node = -1
     section.it.memory.set(SectionMemory.selfHosted | SectionMemory.registered)
     if node >= 0 {
@@ -220,7 +246,6 @@ extension Ref where Pointee == Arena {
     } else {
       steer(node, place.base, place.blocks &<< geometry.pageblockShift)
     }
-    let zone = zone(node: section.it.memory.node) ?? it.zone
     section.it.memory.altmap = Altmap(
       base: (place.base &- it.reservation) &>> Page.shift, free: geometry.memmapBytes &>> Page.shift)
     _ = section.it.memory.altmap.allocate(geometry.memmapBytes &>> Page.shift)
@@ -233,22 +258,31 @@ extension Ref where Pointee == Arena {
     section.it.freeBlocks = section.it.blocks
     section.it.committedBlocks = 0
 
-    guard zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform),
+    guard zone(for: section).commit(section, through: memmapBlocks),
+      it.table.prepare(place.base, platform: platform),
       !isWithheld || platform.attempt(.populate, place.base, geometry.memmapBytes)
     else {
       unreserveSection(place)
       return nil
     }
-    it.births &+= 1
-    it.sections &+= 1
-    it.lastSection = place.base
-    it.table.set(place.base, memmap: place.base)
-    section.move(to: .offline)
-    section.it.memory.set(SectionMemory.early)
-    join(section, zone)
-    zone.attach(section, isWithheld: isWithheld)
     return section
   }
+
+  private func publish(_ section: SectionRef, isWithheld: Bool = false) {
+    section.it.number = it.births
+    it.births &+= 1
+    it.sections &+= 1
+    it.lastSection = section.it.base
+    it.table.set(section.it.base, memmap: section.it.base)
+    section.move(to: .offline)
+    section.it.memory.set(SectionMemory.early)
+    let zone = zone(for: section)
+    join(section, zone)
+    zone.attach(section, isWithheld: isWithheld)
+  }
+
+  /// The zone that a section comes online into.
+  func zone(for section: SectionRef) -> ZoneRef { zone(node: section.it.memory.node) ?? it.zone }
 
   private struct Place {
     var base: UInt
@@ -288,6 +322,13 @@ extension Ref where Pointee == Arena {
       return nil
     }
     return Place(base: base, blocks: bytes &>> geometry.pageblockShift, record: record)
+  }
+
+  /// A place of the reservation, by section index, and its record.
+  private func place(at index: UInt) -> Place? {
+    let base = it.reservation &+ index &<< it.geometry.sectionShift
+    guard let record = enterRecord(base) else { return nil }
+    return Place(base: base, blocks: it.geometry.pageblocksPerSection, record: record)
   }
 
   private func unreserveSection(_ place: Place) {
