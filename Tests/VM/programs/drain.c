@@ -299,7 +299,7 @@ static void deadline(void) {
   error = drain_node(nodes[1], 60000, &cancel, NULL, NULL, &report, sizeof report);
   require(error == EINTR && report.moved == 0, "cancelled, and it moved");
   require(drain(1, 60000) == 0 && report.left == 0, "the rest did not go");
-  if (drain(99, 1) != EINVAL || (node_count == 2 && drain(0, 1) != EINVAL)) die("nodes that cannot be");
+  if (drain_node(99, 1, NULL, NULL, NULL, NULL, 0) != EINVAL || (node_count == 2 && drain(0, 1) != EINVAL)) die("nodes that cannot be");
   printf("%zu pages: none moved after the deadline, one batch before the stop, all at last\n", before);
 }
 
