@@ -49,6 +49,7 @@ let abi: KeyValuePairs = [
   "bellows_online": "bw_online", "bellows_online_section": "bw_online_section",
   "bellows_is_caged": "bw_is_caged", "bellows_should_move": "bw_should_move",
   "bellows_listen": "bw_listen", "bellows_unlisten": "bw_unlisten",
+  "bellows_drain_node": "bw_drain_node", "bellows_bring_home": "bw_bring_home",
   "bellows_balloon_create": "bw_balloon_create", "bellows_balloon_destroy": "bw_balloon_destroy",
   "bellows_balloon_add_section": "bw_balloon_add_section", "bellows_balloon_deflate": "bw_balloon_deflate",
   "bellows_balloon_inflate": "bw_balloon_inflate", "bellows_balloon_set_target": "bw_balloon_set_target",
@@ -71,6 +72,8 @@ let abi: KeyValuePairs = [
   "bellows_arena_online_spare": "bw_arena_online_spare", "bellows_arena_add_group": "bw_arena_add_group",
   "bellows_arena_remove_group": "bw_arena_remove_group",
   "bellows_arena_remove_sections": "bw_arena_remove_sections",
+  "bellows_arena_online_in": "bw_arena_online_in",
+  "bellows_arena_allocate_movable": "bw_arena_allocate_movable",
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 

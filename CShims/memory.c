@@ -18,6 +18,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
@@ -147,6 +150,9 @@ static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, ui
     case BELLOWS_CURRENT_NODE: return bellows_local_node();
     case BELLOWS_LOCAL_NODES: return bellows_local_nodes((uint64_t *)a);
     case BELLOWS_DISTANCES: return bellows_node_distances((unsigned)a, (uint8_t *)b, c);
+    case BELLOWS_ALLOWED_NODES: return bellows_allowed_nodes((uint64_t *)a);
+    case BELLOWS_NODE_ROOM: return bellows_node_room((unsigned)a);
+    case BELLOWS_IS_LOCKED: return madvise(address, b, MADV_COLD) != 0 && errno == EINVAL;
     default: return -ENOSYS;
   }
 }

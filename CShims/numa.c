@@ -187,3 +187,11 @@ intptr_t bellows_node_bytes(unsigned node, const char *name) {
   }
   return -ENODATA;
 }
+
+intptr_t bellows_node_room(unsigned node) {
+  enum { LEAST = 8 << 20, SHARE = 64 };
+  intptr_t unused = bellows_node_bytes(node, "MemFree"), all = bellows_node_bytes(node, "MemTotal");
+  if (unused < 0 || all < 0) return unused < 0 ? unused : all;
+  intptr_t kept = all / SHARE > LEAST ? all / SHARE : LEAST;
+  return unused > kept ? unused - kept : 0;
+}

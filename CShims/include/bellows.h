@@ -85,8 +85,10 @@ enum {
   BELLOWS_BLOCKER_THREAD = 4,   /* a thread that runs and has not come by a slow path: its shards; detail: its number */
   BELLOWS_BLOCKER_PINNED = 5,   /* pinned relocatable blocks; detail: the first handle */
   BELLOWS_BLOCKER_LOCKED = 6,   /* free pages that the system does not take back: mlock'd, as a rule */
-  BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays */
-  BELLOWS_BLOCKER_VETOED = 8,   /* a listener objected; detail: its errno, count: its number, from 1 */
+  BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays: none does so far */
+  /* A listener or observer objected; detail: its errno, count: its place in the order of asking, from 1. What else holds the
+   * section is named beside it; what can move was not asked to. */
+  BELLOWS_BLOCKER_VETOED = 8,
 };
 
 struct bellows_blocker {
@@ -154,6 +156,50 @@ int bellows_listen(bellows_listener *listener, void *context);
 /* Takes it out again: 0, or EINVAL where it is not there. A call to it may still be under way. */
 int bellows_unlisten(bellows_listener *listener, void *context);
 
+/* ---- Emptying a NUMA node ---------------------------------------------------------------------------------
+ *
+ * All memory of the process heap leaves a node while threads run: blocks keep their addresses, the pages under them move.
+ * First the placement leaves the node out, so that nothing new comes there; sections of it in which nothing is allocated
+ * go offline; then what lives there moves to the nearest other nodes, 512 pages at a time: blocks, page descriptors,
+ * records. Free memory goes back to the system instead. What threads have on their stacks, and memory that malloc did not
+ * hand out, is not the heap's. */
+
+struct bellows_drain_report {
+  size_t found;    /* bytes that were to move when it began */
+  size_t room;     /* bytes that the other nodes could take then; on the way home: that the node could */
+  size_t moved;    /* bytes that moved */
+  size_t returned; /* free bytes that went back to the system instead */
+  size_t left;     /* bytes that are still to move, counted by the kernel at the end; of these, why: */
+  size_t busy;        /* the kernel uses them, or they are pinned for a device: another try may help */
+  size_t locked;      /* the same, in memory that is mlock'd */
+  size_t shared;      /* other processes have them mapped too: children of a fork */
+  size_t no_room;     /* there was no memory left for them */
+  size_t not_reached; /* the time was up first, or threads touched them meanwhile */
+  size_t other;
+  uintptr_t first_left; /* the first address of these; 0: none */
+  uint32_t sections; /* sections that went offline, or came back */
+  uint32_t passes;   /* over all memory */
+};
+
+/* How far it is, in bytes, after each 512 pages: in the calling thread, with no lock held. Not 0 ends it. */
+typedef int bellows_drain_progress(void *context, size_t done, size_t total);
+
+/* Empties a node of the process heap. It begins nothing more after so many milliseconds, and ends where *cancel (it may be
+ * NULL) becomes non-zero. `progress` may be NULL. Fills *report, of which `size` bytes are known to the caller, unless it
+ * is NULL. The node is left out until bellows_bring_home, also where something stayed; another call goes on with it.
+ *
+ * 0: nothing is left there. EBUSY: something is, or another thread takes sections offline. ENOMEM: the other nodes have no
+ * room for all of it; nothing has changed. EINTR: cancelled. EINVAL: no such node, or no other one. EPERM: the kernel does
+ * not let pages move, or a system call filter is in force. EDEADLK: called by a listener. ENOSYS: no process heap. Any
+ * thread. Takes 0.2 us for each page in use, and 3 us for each one that moves. */
+int bellows_drain_node(int node, unsigned milliseconds, const int *cancel, bellows_drain_progress *progress,
+                       void *context, struct bellows_drain_report *report, size_t size);
+/* Lets it serve again: its sections come back online, and what lies in them moves there. What never had a node (blocks above
+ * 64 MiB, records) stays where it is. ENOMEM: the node has no room for all of it; it serves again, and nothing has
+ * moved. EINVAL: it was not emptied. Else as above. */
+int bellows_bring_home(int node, unsigned milliseconds, const int *cancel, bellows_drain_progress *progress,
+                       void *context, struct bellows_drain_report *report, size_t size);
+
 /* ---- Arenas and their sections ---------------------------------------------------------------------------
  *
  * An arena is the machine that memory is added to: addresses of its own, cut into sections. Memory comes and goes by
@@ -177,8 +223,8 @@ struct bellows_arena;
 
 struct bellows_arena_options {
   size_t section_size;    /* in bytes, a power of two from 4 MiB to 1 GiB; 0: 128 MiB */
-  uint32_t grows_by_need; /* 1: an allocation adds a section and brings it online where there is no room */
-  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1; above 1 none grows by need */
+  uint32_t grows_by_need; /* 1: an allocation brings a spare or a new memory block online where there is no room */
+  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1 */
 };
 
 /* Reserves addresses for `capacity` bytes, at most 64 TiB, rounded up to sections; none of it is memory yet. `options`
@@ -205,6 +251,7 @@ enum {
   BELLOWS_ADD_HUGE = 2, /* descriptors are advised to be in huge pages where they fill one */
   /* Descriptors are all resident, and the section is kept offline: bringing it online needs no memory. */
   BELLOWS_ADD_SPARE = 4,
+  BELLOWS_ADD_EARLY = 8, /* what the arena begins with: BELLOWS_ZONE_AUTOMATIC measures against it */
 };
 
 /* How descriptors are carved out of the section that they describe, in pages of the arena. */
@@ -269,6 +316,21 @@ int bellows_arena_register(struct bellows_arena *arena, size_t first, size_t cou
 int bellows_arena_unregister(struct bellows_arena *arena, size_t first, size_t count);
 /* All of them or none. EINVAL: one is online. ENOMEM; what an observer answers. */
 int bellows_arena_online(struct bellows_arena *arena, size_t first, size_t count);
+/* The zones of a node. In the normal one anything may live; in the movable one only what can move, or what its owner gives
+ * up when its section goes offline, so that it can go. */
+enum {
+  /* The zone of the memory blocks beside, where they are in one; else the normal one: what bellows_arena_online does. */
+  BELLOWS_ZONE_CONTIGUOUS = 0,
+  BELLOWS_ZONE_NORMAL = 1,
+  BELLOWS_ZONE_MOVABLE = 2,
+  /* Movable as long as movable memory is at most `percent` percent of the early memory, in the arena and on the node, else
+   * normal. Early is what came by need or was added with BELLOWS_ADD_EARLY; within a dynamic group its own normal memory
+   * counts for it, too. The parts of a static group and of a unit of a dynamic one come online alike. */
+  BELLOWS_ZONE_AUTOMATIC = 3,
+};
+/* As bellows_arena_online, each memory block into a zone. `percent` is for BELLOWS_ZONE_AUTOMATIC: 301 is usual; 0: never
+ * movable. EINVAL: no such zone. ENOMEM: also for the record of a zone, where it is the first. */
+int bellows_arena_online_in(struct bellows_arena *arena, size_t first, size_t count, int zone, uint32_t percent);
 /* All of them or none, within so many milliseconds; where *cancel (it may be NULL) becomes non-zero it ends with EINTR.
  * Fills *report as bellows_offline does. EINVAL: one is offline. EBUSY: pages are in use. What an observer answers. */
 int bellows_arena_offline(struct bellows_arena *arena, size_t first, size_t count, unsigned milliseconds,
@@ -295,6 +357,9 @@ int bellows_arena_remove_sections(struct bellows_arena *arena, uint32_t group, u
 /* Pages of sections that are online: at a multiple of `alignment`, a power of two; `bytes` is rounded up to pages. They
  * are zero. ENOMEM. */
 int bellows_arena_allocate(struct bellows_arena *arena, size_t bytes, size_t alignment, void **start);
+/* The same of pages that the owner gives up when their section goes offline (BELLOWS_EVENT_GOING_OFFLINE): from movable zones
+ * first. Nothing else is allocated there. */
+int bellows_arena_allocate_movable(struct bellows_arena *arena, size_t bytes, size_t alignment, void **start);
 /* Frees them, all or in parts. EINVAL: not all of it is allocated. */
 int bellows_arena_free(struct bellows_arena *arena, void *start, size_t bytes);
 /* Gives pages that an online hook kept to the allocator: in one section. EINVAL: one is not kept. */
@@ -311,6 +376,8 @@ enum {
   BELLOWS_SECTION_SELF_HOSTED = 2,
   BELLOWS_SECTION_POPULATED = 4, /* all descriptors are resident, and stay so */
   BELLOWS_SECTION_SPARE = 8,     /* offline, in reserve */
+  BELLOWS_SECTION_EARLY = 16,    /* of what the arena began with */
+  BELLOWS_SECTION_MOVABLE = 32,  /* online, or on its way, in a movable zone */
 };
 
 struct bellows_section {

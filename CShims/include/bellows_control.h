@@ -21,7 +21,7 @@
 #define BELLOWS_CONTROL_NAME "bellows-control"
 #define BELLOWS_CONTROL_MAGIC 0x006c7274436c6c42
 
-enum { BELLOWS_CONTROL_LAYOUT = 1, BELLOWS_CONTROL_BYTES = 8192 };
+enum { BELLOWS_CONTROL_LAYOUT = 2, BELLOWS_CONTROL_BYTES = 8192 };
 
 enum { BELLOWS_IDLE, BELLOWS_REQUESTED, BELLOWS_TAKEN, BELLOWS_DONE };
 
@@ -30,6 +30,8 @@ enum {
   BELLOWS_ASK_LIMIT,     // (soft, hard; ~0: leave it as it is) -> soft, hard, held
   BELLOWS_ASK_OFFLINE,   // (bytes, or an address in a section, flags, milliseconds) -> report
   BELLOWS_ASK_ONLINE,    // (bytes, or an address in a section)
+  BELLOWS_ASK_DRAIN,     // (node, milliseconds)               -> bytes moved, of how many, as it goes on; drain
+  BELLOWS_ASK_HOME,      // the same, the other way
 };
 
 struct bellows_control {
@@ -54,6 +56,7 @@ struct bellows_control {
   uint32_t unused;
   uint64_t results[8];
   struct bellows_offline_report report;
+  struct bellows_drain_report drain;
 };
 
 _Static_assert(sizeof(struct bellows_control) <= BELLOWS_CONTROL_BYTES, "fits the shared pages");
@@ -78,6 +81,9 @@ static inline void bellows_control_set_result(uintptr_t page, int index, uint64_
 }
 static inline uintptr_t bellows_control_report(uintptr_t page) {
   return (uintptr_t) & ((struct bellows_control *)page)->report;
+}
+static inline uintptr_t bellows_control_drain(uintptr_t page) {
+  return (uintptr_t) & ((struct bellows_control *)page)->drain;
 }
 // The report has tables, which Swift takes for tuples.
 static inline uint32_t bellows_control_pieces(uintptr_t page, int order) {

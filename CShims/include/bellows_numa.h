@@ -45,6 +45,10 @@ intptr_t bellows_thread_processors(uint32_t *processors, size_t room);
 // A figure of a node's meminfo in bytes, such as "MemFree"; opens, reads and closes one file, and allocates nothing.
 intptr_t bellows_node_bytes(unsigned node, const char *name);
 
+// Bytes that may be placed on a node now: its free memory without what it keeps, 1/64 of all, at least 8 MiB. The kernel turns
+// to other nodes at its low watermark, which is about that on small nodes and less on large ones. Page cache counts as used.
+intptr_t bellows_node_room(unsigned node);
+
 // The node that the calling thread runs on; -ENODEV where its memory policy says that memory comes from elsewhere.
 intptr_t bellows_local_node(void);
 // Writes the nodes 0 to 63 that the calling thread may have memory of, or none where its memory policy is not to take what is

@@ -104,3 +104,12 @@ int bellows_file_descriptor(uintptr_t file) {
 void bellows_file_write(uintptr_t file, uintptr_t text, uintptr_t length) {
   fwrite((const void *)text, 1, length, (FILE *)file);
 }
+
+int bellows_drain_tell(uintptr_t function, uintptr_t context, uintptr_t done, uintptr_t total) {
+  return ((bellows_drain_progress *)function)((void *)context, done, total);
+}
+
+// The linker's names for the ends of what is zero at start.
+extern char __bss_start[] __attribute__((visibility("hidden"))), _end[] __attribute__((visibility("hidden")));
+uintptr_t bellows_storage_start(void) { return (uintptr_t)__bss_start; }
+uintptr_t bellows_storage_end(void) { return (uintptr_t)_end; }

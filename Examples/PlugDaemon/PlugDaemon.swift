@@ -30,7 +30,7 @@ struct PlugDaemon: ParsableCommand {
     var plugged: Int
     var state: String
     var reasons: [Policy.Reason]
-    /// Milliseconds until the next round; 0: none is due.
+    /// Milliseconds until the next round; 0: it is due, or none is to come.
     var retryIn: Int
   }
 
@@ -62,7 +62,7 @@ struct PlugDaemon: ParsableCommand {
       let round = policy.advance(to: .mebibytes(requested)) { commands.isResizeNext() }
       if round.isOutdated { return }
       backoff.note(isDone: round.reasons.isEmpty)
-      report(requested, policy, round.reasons, backoff.left ?? 0)
+      report(requested, policy, round.reasons, backoff)
     }
 
     while true {
@@ -80,19 +80,19 @@ struct PlugDaemon: ParsableCommand {
       case ("thin", _): live = live.enumerated().filter { $0.offset % 64 == 0 }.map(\.element)
       case ("drop", _): live = []
       case ("wait", let time): Thread.sleep(forTimeInterval: Double(time) / 1000)
-      case ("status", _): report(requested, policy, [], backoff.left ?? 0)
+      case ("status", _): report(requested, policy, [], backoff)
       case (let other, _): print("no such command: \(other)")
       }
     }
   }
 
-  private func report(_ requested: Int, _ policy: Policy, _ reasons: [Policy.Reason], _ retryIn: Int) {
+  private func report(_ requested: Int, _ policy: Policy, _ reasons: [Policy.Reason], _ backoff: Backoff) {
     let plugged = policy.plugged(policy.subBlocks.all).rawValue >> 20
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     let status = Status(
-      requested: requested, plugged: plugged, state: retryIn == 0 ? "done" : "again", reasons: reasons,
-      retryIn: retryIn)
+      requested: requested, plugged: plugged, state: backoff.left == nil ? "done" : "again", reasons: reasons,
+      retryIn: backoff.left ?? 0)
     print((try? encoder.encode(status)).map { String(decoding: $0, as: UTF8.self) } ?? "")
     fflush(nil)
   }

@@ -14,9 +14,12 @@ func allocateAligned(_ alignment: UInt, _ bytes: UInt) -> UInt {
   guard let own = Process.threadHeap() else {
     return Process.status == .steppedAside ? bellows_glibc_allocate(bytes, alignment) : 0
   }
-  let made = Process.heap.allocate(own, bytes: bytes, alignment: alignment)
-  Helper.offer()
-  Watch.tellNews()
+  var made = Process.heap.allocate(own, bytes: bytes, alignment: alignment)
+  doWhatIsDue()
+  while isOutdated(made) {
+    free(made)
+    made = Process.heap.allocate(own, bytes: bytes, alignment: alignment)
+  }
   return made
 }
 

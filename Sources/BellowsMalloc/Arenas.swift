@@ -121,10 +121,11 @@ private func request(_ options: UInt, _ size: UInt) throws(Refusal) -> AddReques
   default: throw .invalid
   }
   let flags = unsafe chosen.flags
-  guard flags < 8 else { throw .invalid }
+  guard flags < 16 else { throw .invalid }
   request.isEager = flags & 1 == 0
   request.isHuge = flags & 2 != 0
   request.isSpare = flags & 4 != 0
+  request.isEarly = flags & 8 != 0
   request.group = unsafe chosen.group
   request.storage = UInt(bitPattern: unsafe chosen.storage)
   request.storageBytes = UInt(bitPattern: unsafe chosen.storage_bytes)
@@ -159,6 +160,21 @@ func arenaUnregister(_ handle: UInt, _ first: UInt, _ count: UInt) -> Int32 {
 @c(bw_arena_online)
 func arenaOnline(_ handle: UInt, _ first: UInt, _ count: UInt) -> Int32 {
   change(handle) { (arena) throws(Refusal) in try arena.online(try range(first, count)) }
+}
+
+@c(bw_arena_online_in)
+func arenaOnlineIn(_ handle: UInt, _ first: UInt, _ count: UInt, _ zone: Int32, _ percent: UInt32) -> Int32 {
+  change(handle) { (arena) throws(Refusal) in
+    let choice: ZoneChoice
+    switch zone {
+    case 0: choice = .contiguous
+    case 1: choice = .normal
+    case 2: choice = .movable
+    case 3: choice = .automatic(ratio: percent)
+    default: throw .invalid
+    }
+    try arena.online(try range(first, count), in: choice)
+  }
 }
 
 @c(bw_arena_offline)
@@ -228,11 +244,23 @@ func arenaRemoveSections(
 
 @c(bw_arena_allocate)
 func arenaAllocate(_ handle: UInt, _ bytes: UInt, _ alignment: UInt, _ start: UInt) -> Int32 {
+  allocate(handle, bytes, alignment, start, isMovable: false)
+}
+
+@c(bw_arena_allocate_movable)
+func arenaAllocateMovable(_ handle: UInt, _ bytes: UInt, _ alignment: UInt, _ start: UInt) -> Int32 {
+  allocate(handle, bytes, alignment, start, isMovable: true)
+}
+
+private func allocate(
+  _ handle: UInt, _ bytes: UInt, _ alignment: UInt, _ start: UInt, isMovable: Bool
+) -> Int32 {
   change(handle) { (arena) throws(Refusal) in
     guard bytes > 0, alignment.isPowerOfTwo else { throw .invalid }
     // Larger than any section, rounding included.
     guard bytes <= arena.it.geometry.sectionBytes, alignment <= arena.it.geometry.sectionBytes,
-      let run = arena.allocate(pages: Page.count(bytes), alignment: max(alignment &>> Page.shift, 1))
+      let run = arena.allocate(
+        pages: Page.count(bytes), alignment: max(alignment &>> Page.shift, 1), isMovable: isMovable)
     else { throw .noMemory }
     if !run.isZero { bellows_zero(run.address, run.bytes) }
     Ref<UInt>(start).it = run.address
@@ -303,6 +331,8 @@ private func sectionFlags(_ memory: SectionMemory) -> UInt32 {
   if memory.has(SectionMemory.selfHosted) { flags |= 2 }
   if memory.has(SectionMemory.populated) { flags |= 4 }
   if memory.has(SectionMemory.spare) { flags |= 8 }
+  if memory.has(SectionMemory.early) { flags |= 16 }
+  if memory.has(SectionMemory.joined), memory.has(SectionMemory.movable) { flags |= 32 }
   return flags
 }
 

@@ -104,6 +104,7 @@ enum Control {
     }
     guard bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_TAKEN)) else { return }
     shared.it.report = bellows_offline_report()
+    shared.it.drain = bellows_drain_report()
     for index in 0..<8 as Range<Int32> { bellows_control_set_result(page, index, 0) }
     shared.it.error = Request(page: page).perform(shared.it.command)
     bellows_store32(word, state & ~3 | UInt32(BELLOWS_DONE))
@@ -125,6 +126,8 @@ enum Control {
       case UInt32(BELLOWS_ASK_LIMIT): limit()
       case UInt32(BELLOWS_ASK_OFFLINE): offline()
       case UInt32(BELLOWS_ASK_ONLINE): online()
+      case UInt32(BELLOWS_ASK_DRAIN): drain(.off)
+      case UInt32(BELLOWS_ASK_HOME): drain(.home)
       default: noSuchCommand
       }
     }
@@ -166,6 +169,18 @@ enum Control {
       return argument(1) == 0
         ? BellowsMalloc.offline(argument(0), milliseconds, flags, cancel, report, bytes)
         : offlineSection(argument(1), milliseconds, flags, cancel, report, bytes)
+    }
+
+    private func drain(_ way: Drain.Way) -> Int32 {
+      guard argument(0) < 64 else { return invalidArgument }
+      var report = DrainReport()
+      let error = Drain.perform(
+        way, Int32(truncatingIfNeeded: argument(0)), UInt32(truncatingIfNeeded: min(argument(1), 86_400_000)),
+        bellows_control_cancelled(page), Drain.Listener(page: page), &report)
+      Drain.write(
+        report, to: bellows_control_drain(page),
+        size: UInt(bitPattern: MemoryLayout<bellows_drain_report>.size))
+      return error
     }
 
     private func online() -> Int32 {

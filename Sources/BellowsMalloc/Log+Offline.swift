@@ -27,6 +27,20 @@ extension Log {
     }
   }
 
+  /// Writes how a drain ended.
+  static func note(_ report: DrainReport, _ error: Int32, _ kind: StaticString, _ node: Int32) {
+    guard isOn else { return }
+    var event = Event(kind)
+    event.add("errno", UInt(UInt32(bitPattern: error)))
+    event.add("node", UInt(UInt32(bitPattern: node)))
+    event.add("moved", report.moved &<< Page.shift)
+    event.add("returned", report.returned &<< Page.shift)
+    event.add("left", report.left &<< Page.shift)
+    event.add("sections", report.sections)
+    event.add("passes", report.passes)
+    event.write()
+  }
+
   static func noteOnline(_ error: Int32) {
     guard isOn else { return }
     var event = Event("online")

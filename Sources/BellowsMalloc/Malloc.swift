@@ -51,12 +51,28 @@ func mallocMiss(_ bytes: UInt) -> UInt {
 func mallocSlow(_ bytes: UInt) -> UInt {
   guard isPossible(bytes) else { return orOutOfMemory(0) }
   guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
-  let block = Process.heap.allocate(own, bytes: bytes)
+  var block = Process.heap.allocate(own, bytes: bytes)
+  doWhatIsDue()
+  while isOutdated(block) {
+    free(block)
+    block = Process.heap.allocate(own, bytes: bytes)
+  }
+  return orOutOfMemory(block)
+}
+
+/// What slow paths of allocation do beside: it starts threads and calls functions of the program.
+@inline(__always)
+func doWhatIsDue() {
   Helper.offer()
   Control.offer()
   Watch.tellNews()
-  return orOutOfMemory(block)
 }
+
+/// Whether a block that nobody knows yet lies in a section on its way offline. What was due may have blocked in a system
+/// call, and a thread that is blocked is acknowledged for: from then on no such block may come out. A load where no section is
+/// on its way.
+@inline(__always)
+func isOutdated(_ block: UInt) -> Bool { Process.heap.isCaged(block) }
 
 /// There is no heap: glibc's serves, if that is why.
 @inline(never)
@@ -81,9 +97,12 @@ func callocMiss(_ bytes: UInt) -> UInt {
     if block != 0 { bellows_zero(block, bytes) }
     return block
   }
-  let block = Process.heap.allocateZeroed(own, bytes: bytes)
-  Helper.offer()
-  Watch.tellNews()
+  var block = Process.heap.allocateZeroed(own, bytes: bytes)
+  doWhatIsDue()
+  while isOutdated(block) {
+    free(block)
+    block = Process.heap.allocateZeroed(own, bytes: bytes)
+  }
   return orOutOfMemory(block)
 }
 
@@ -262,9 +281,14 @@ private func roomInShard(_ block: UInt) -> UInt {
 private func reallocMiss(_ block: UInt, _ bytes: UInt) -> UInt {
   guard Process.isReady, Process.heap.knows(block) else { return reallocForeign(block, bytes) }
   guard let own = Process.threadHeap() else { return orOutOfMemory(0) }
-  let moved = Process.heap.reallocate(own, block, bytes: bytes)
-  Helper.offer()
-  Watch.tellNews()
+  var moved = Process.heap.reallocate(own, block, bytes: bytes)
+  doWhatIsDue()
+  while moved != block, isOutdated(moved) {
+    let again = Process.heap.reallocate(own, moved, bytes: bytes)
+    // Without memory elsewhere it stays, as a block that the program knows does.
+    if again == moved || again == 0 { break }
+    moved = again
+  }
   return orOutOfMemory(moved)
 }
 

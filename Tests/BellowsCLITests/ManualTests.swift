@@ -68,6 +68,7 @@ import Testing
       ["top", "--once", "--json", target.name], ["trim", "--json", target.name],
       ["limit", "--json", target.name],
       ["ch", "--json", target.name, "--offline", "128M", "--deadline", "0.1"],
+      ["numa", "drain", "--json", target.name, "--node", "0"],
       ["numa", "topology", "--json"], ["numa", "placement", "--json", target.name],
       ["doctor", "--json"], ["stress", "--list", "--json", "-"],
       ["stress", "spike", "--seconds", "0.2", "--live", "1M", "--allocator", "glibc", "--json", "-"],

@@ -1,8 +1,9 @@
 import Foundation
+import Glibc
 import Testing
 
-@testable import BellowsCLI
 @testable import Bellows
+@testable import BellowsCLI
 
 @Suite struct NumaCommandTests {
   @Test func nodeLists() {
@@ -43,6 +44,53 @@ import Testing
       seconds: 1)
     #expect(MoveReport.table(outcome).text().contains("shared with other processes"))
     #expect(MoveReport.message(.notEnoughRoom(needed: .mebibytes(2), available: 0)).contains("2 MiB"))
+  }
+
+  @Test func aDrainSaysWhatCameOfIt() throws {
+    let process = try TargetProcess.one("\(ProcessInfo.processInfo.processIdentifier)")
+    var report = DrainFigures()
+    report.found = 80 << 20
+    report.room = 1 << 20
+    report.left = 80 << 20
+    let refused = NodeDrain.outcome(ENOMEM, report, 1, false, nil, nil)
+    #expect(refused.status == .failed && !refused.hasTable)
+    #expect(
+      refused.headline(process).hasSuffix("nothing moved: 80 MiB are to move, and there is room for 1 MiB"))
+
+    report.moved = 79 << 20
+    report.left = 1 << 20
+    report.stayed = [
+      .init(kind: "busy", pages: 253, bytes: 253 << 12), .init(kind: "locked", pages: 3, bytes: 3 << 12),
+    ]
+    report.passes = 5
+    let partly = NodeDrain.outcome(EBUSY, report, 1, false, 80 << 20, 1 << 20)
+    #expect(partly.status == .partly && partly.reason == nil)
+    #expect(partly.headline(process).contains("node 1 is left out, but 1 MiB"))
+    for words in ["busy, or pinned", "locked (mlock)", "before, by the kernel"] {
+      #expect(partly.table.text().contains(words))
+    }
+    let json = try JSONText.of(partly.object(process), pretty: false)
+    #expect(json.contains(#""blockers":[{"bytes":1036288,"kind":"busy","pages":253}"#), "\(json)")
+
+    report.left = 0
+    let done = NodeDrain.outcome(0, report, 1, true, nil, nil)
+    #expect(done.status == .done && done.headline(process).contains("node 1 serves again, 79 MiB came home"))
+  }
+
+  // One node here: what is refused is said. The emulated machine shows the rest (Tests/VM/outside.sh).
+  @Test func theOnlyNodeIsNotDrained() throws {
+    guard Bench.isComplete, NodeTopology.current().nodes.count == 1 else { return }
+    let target = try Target("idle", run: ["--control"])
+    for (options, words) in [
+      (["--node", "0"], "no other one"), (["--node", "5"], "no such node"),
+      (["--node", "0", "--home"], "not emptied"),
+    ] {
+      let command = [Bench.tool, "numa", "drain", target.name] + options
+      let result = try Child(command, environment: Bench.environment()).wait()
+      #expect(result.status == 1 && result.output.contains(words), "\(result)")
+    }
+    let wrong = try Bench.bellows("numa", "drain", target.name, "--node", "64")
+    #expect(wrong.status == 64, "\(wrong)")
   }
 
   // A matrix with a hole: the table shows it, the reason is named.

@@ -42,8 +42,8 @@ private func example(_ name: String) -> String {
 
   @Test func row1hAShortfallIsReportedWithItsReasons() throws {
     let reports = try reports(
-      "resize 200", "use 150", "resize 64", "drop", "wait 60", "retry", "status", "resize 900",
-      options: ["--capacity", "256", "--retry", "50"])
+      "resize 200", "use 150", "resize 64", "drop", "retry", "status", "resize 900",
+      options: ["--capacity", "256"])
     try #require(reports.count == 5)
     #expect(reports[0].plugged == 200)
     // 150 MiB are in use: what was free went, and the rest is tried again later.

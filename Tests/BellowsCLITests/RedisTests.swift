@@ -77,10 +77,17 @@ import Testing
     // One thread, idle: what it freed last stays until somebody asks for it.
     let before = try #require(
       ResidentMemory(reading: SystemFiles(), process: server.name)?.residentBytes)
-    let trim = try object(try Bench.bellows("trim", "--json", server.name))
+    // A hundred milliseconds apart it looks after itself, and frees its old table of keys one of these times: perhaps
+    // just between what a trim does and what it counts then.
+    var (returned, left) = (0, -1)
+    for _ in 0..<50 where left != 0 {
+      let trim = try object(try Bench.bellows("trim", "--json", server.name))
+      returned += try #require(trim["returned"] as? Int)
+      left = try #require(trim["free_resident"] as? Int)
+    }
     let after = try #require(ResidentMemory(reading: SystemFiles(), process: server.name)?.residentBytes)
-    #expect(trim["free_resident"] as? Int == 0)
-    #expect(after <= before - (trim["returned"] as? Int ?? 0) + (1 << 20))
+    #expect(left == 0)
+    #expect(after <= before - returned + (1 << 20))
     #expect(after < (full["rss"] as? Int ?? 0) / 2, "\(after) of \(full)")
     let listing = try object(
       try Bench.bellows("ls", "-a", "-J", "-o", "STATE,USED,NODE,ZONE,BLOCK", server.name))
@@ -109,10 +116,17 @@ import Testing
   @Test func stopped() throws {
     guard let server = try Server() else { return }
     try server.fill(5000)
-    let running = try Bench.bellows("ls", "-b", "-n", "-r", "--output-all", server.name)
-    kill(server.child.processID, SIGSTOP)
-    let stopped = try Bench.bellows("ls", "-b", "-n", "-r", "--output-all", server.name)
-    #expect(stopped.status == 0 && stopped.output == running.output, "\(stopped)")
+    // Between the two looks it may do something, so there are more of them.
+    var (running, stopped) = ("", "-")
+    for _ in 0..<20 where stopped != running {
+      kill(server.child.processID, SIGCONT)
+      running = try Bench.bellows("ls", "-b", "-n", "-r", "--output-all", server.name).output
+      kill(server.child.processID, SIGSTOP)
+      let result = try Bench.bellows("ls", "-b", "-n", "-r", "--output-all", server.name)
+      #expect(result.status == 0, "\(result)")
+      stopped = result.output
+    }
+    #expect(stopped == running && !running.isEmpty)
     #expect(try Bench.bellows("top", "--once", server.name).status == 0)
     let trim = try Bench.bellows("trim", "--timeout", "0.3", server.name)
     #expect(trim.status == 5 && trim.errors.contains("it is stopped"), "\(trim)")
@@ -150,10 +164,12 @@ import Testing
   @Test func forked() throws {
     guard let server = try Server() else { return }
     try server.fill(5000)
-    _ = try server.ask("config", "set", "rdb-key-save-delay", "1000")
+    // It would take minutes.
+    _ = try server.ask("config", "set", "rdb-key-save-delay", "100000")
     _ = try server.ask("bgsave")
     let children = try SystemFiles().text("proc/\(server.name)/task/\(server.name)/children")
     let child = try #require(children.split(separator: " ").first.map { String($0) })
+    defer { kill(Int32(child) ?? 0, SIGKILL) }
     let figures = try object(try Bench.bellows("stat", "--json", child))
     #expect(figures["process"] as? Int == Int(child) && (figures["used"] as? Int ?? 0) > 1 << 20)
     #expect(try Bench.bellows("ls", child).status == 0)

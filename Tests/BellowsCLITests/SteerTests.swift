@@ -38,7 +38,7 @@ import Testing
   @Test func trimOfAnIdleSingleThreadedProcess() throws {
     guard Bench.isComplete else { return }
     let target = try Target("spare", "100", run: ["--control", "--no-thread"])
-    #expect(threads(target) == ["target", "bellows-control", "bellows-worker"])
+    #expect(threads(target).sorted() == ["bellows-control", "bellows-worker", "target"])
     let before = target.resident
     #expect(before > 100 << 20)
     let kept = try report(try Bench.bellows("trim", "--json", "--keep", "40M", target.name))

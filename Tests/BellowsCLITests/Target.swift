@@ -74,9 +74,33 @@ final class Target {
       child = try Child(program, environment: variables)
     }
     output = try child.waitForOutput(containing: "ready\n")
+    if options?.contains("--control") == true { waitForControl() }
   }
 
   var name: String { "\(child.processID)" }
+
+  /// Waits until the threads of control have done what they do when they start, and sleep.
+  private func waitForControl() {
+    let deadline = ContinuousClock.now + .seconds(60)
+    let files = SystemFiles()
+    func sleeps(_ task: String) -> Bool {
+      // Two looks at the same count of switches: it did not run between them.
+      func look() -> String? {
+        guard let text = try? files.text("proc/\(name)/task/\(task)/status") else { return nil }
+        let fields = KeyedText(parsing: text).fields
+        return fields["State"]?.hasPrefix("S") == true ? fields["voluntary_ctxt_switches"] : nil
+      }
+      guard let before = look() else { return false }
+      usleep(20_000)
+      return look() == before
+    }
+    while ContinuousClock.now < deadline {
+      let tasks = files.names(in: "proc/\(name)/task")
+      let own = tasks.filter { files.line("proc/\(name)/task/\($0)/comm")?.hasPrefix("bellows-") == true }
+      if own.count == 2, own.allSatisfy(sleeps) { return }
+      usleep(2000)
+    }
+  }
 
   func send(_ signal: Int32) { kill(child.processID, signal) }
 

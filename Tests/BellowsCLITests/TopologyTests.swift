@@ -34,6 +34,16 @@ import Testing
     #expect(topology.distance(from: 0, to: 3) == 12 && topology.distance(from: 0, to: 4) == 21)
   }
 
+  // As many processors, and nodes, as kernels are built for.
+  @Test func masksOf4096Bits() {
+    let topology = NodeTopology(reading: Fixtures.files("nodes-4096-cpus"))
+    #expect(topology.nodes.map(\.number) == [0, 1, 1023])
+    #expect(topology.nodes.flatMap(\.cpus).sorted() == Array(0..<4032))
+    #expect(topology.nodes[2].cpus.prefix(65) == (Array(128..<192) + [320])[...])
+    #expect(topology.offlineCPUs == Array(4032..<4096))
+    #expect(topology.distance(from: 1023, to: 1) == 32 && topology.fallback(from: 1) == [1, 0, 1023])
+  }
+
   @Test func memorylessNode() {
     let topology = NodeTopology(reading: Fixtures.files("nodes-memoryless"))
     #expect(topology.nodes.map(\.memoryBytes) == [32 << 30, 0])

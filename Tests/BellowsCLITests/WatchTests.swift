@@ -1,6 +1,7 @@
 import Bellows
 import Foundation
 import Glibc
+import SystemPackage
 import Testing
 
 @testable import BellowsCLI
@@ -125,9 +126,12 @@ import Testing
       echo; echo back
       """
     try folder.write(inner, to: "inner")
-    // Keys come from a pipe that stays open as long as the display is to live.
-    let keys = way == "q" ? "(sleep 2; printf q; sleep 1)" : "sleep 4"
-    let outer = "\(keys) | script -qec 'bash -mi \(folder.path)/inner' /dev/null"
+    // Keys come from a pipe that stays open until the display has gone.
+    let path = "\(folder.path)/keys"
+    try #require(unsafe mkfifo(path, 0o600) == 0)
+    let keys = try FileDescriptor.open(FilePath(path), .readWrite, options: .closeOnExec)
+    defer { try? keys.close() }
+    let outer = "script -qec 'bash -mi \(folder.path)/inner' /dev/null <\(path)"
     let shell = try Child(["bash", "-c", outer], environment: Bench.environment(["TERM": "xterm"]))
     let shown = try shell.waitForOutput(containing: "bellows top: target")
     #expect(shown.contains("\u{1b}[?1049h"))
@@ -135,6 +139,8 @@ import Testing
     let signals = ["TERM": SIGTERM, "HUP": SIGHUP, "INT": SIGINT, "QUIT": SIGQUIT, "SEGV": SIGSEGV]
     if way == "end" {
       target.send(SIGKILL)
+    } else if way == "q" {
+      try keys.writeAll("q".utf8)
     } else if let signal = signals[way], number > 1 {
       kill(pid_t(number), signal)
     }

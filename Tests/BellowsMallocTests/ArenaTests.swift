@@ -6,7 +6,8 @@ struct ArenaTests {
   @Test(
     "each does what bellows.h says",
     arguments: [
-      "refusals", "placements", "hooks", "strategies", "observers", "spare", "blocks", "balloon", "cycles",
+      "refusals", "placements", "hooks", "strategies", "observers", "spare", "blocks", "zones", "balloon",
+      "cycles",
     ])
   func program(_ command: String) { expectOK(Library.run("arena", command)) }
 

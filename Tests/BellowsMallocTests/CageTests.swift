@@ -9,8 +9,8 @@ struct CageTests {
   }
 
   /// Three quarters of a cache's entries are deleted at random; after one pass over the rest the cache takes as much
-  /// memory for a byte as when it was filled. That is 1.16 bytes: of the sizes, 9 % is rounding to classes, 3 % the
-  /// ends of shards, and 1.6 % the descriptors of pages.
+  /// memory for a byte as when it was filled. That is 1.13 bytes: of the sizes, 9 % is rounding to classes, 1.6 % the
+  /// ends of shards, and 1.6 % the descriptors of pages; 1.135 of a fifth of the entries.
   @Test("the example of a cooperating cache")
   func cooperatingCache() throws {
     let child = Library.run("cooperating-cache", Library.isSoak ? "1000000" : "200000")
@@ -18,7 +18,7 @@ struct CageTests {
     let line = try #require(
       child.output.split(separator: "\n").first { $0.hasPrefix("resident: ") }, "\(child)")
     let share = try #require(Double(line.split(separator: " ")[1]), "\(line)")
-    #expect(share <= 1.18, "\(child)")
+    #expect(share <= 1.15, "\(child)")
     expectOK(Library.run("cooperating-cache", "20000"))
     let plain = Library.runPlain("cooperating-cache", "20000")
     #expect(plain.isClean && plain.output.contains("nothing more to be done"), "\(plain)")
@@ -47,6 +47,14 @@ struct CageTests {
   func planted() {
     expectOK(Library.run("cage", "planted"))
     expectOK(Library.run("cage", "planted", environment: ["BELLOWS_CHECK": "1"]))
+  }
+
+  /// The first law of a block that malloc has in hand while its thread sleeps: it does not come out of a section that
+  /// went offline meanwhile.
+  @Test("a block that was chosen before its section goes does not come out after")
+  func inHand() {
+    expectOK(Library.run("cage", "inhand"))
+    expectOK(Library.run("cage", "inhand", environment: ["BELLOWS_CHECK": "1"]))
   }
 
   /// About 3000 seizures a second: the long version makes more than three million.

@@ -67,13 +67,11 @@ struct DeviceMemoryTests {
   }
 
   @Test func aFileKeepsWhatWasWritten() throws {
-    let path = FilePath("/tmp/bellows-device-\(getpid())")
-    let file = try FileDescriptor.open(
-      path, .readWrite, options: [.create, .truncate], permissions: .ownerReadWrite)
-    defer {
-      try? file.close()
-      _ = unsafe unlink(path.string)
-    }
+    var path = Array("/tmp/bellows-device-XXXXXX".utf8CString)
+    let file = FileDescriptor(rawValue: unsafe mkstemp(&path))
+    try #require(file.rawValue >= 0)
+    _ = unsafe unlink(path)
+    defer { try? file.close() }
     try file.resize(to: 3 << 20)
     let arena = try arena()
     let device = try arena.addDevice(.file(file, offset: .mebibytes(1), byteCount: .mebibytes(2)))

@@ -51,4 +51,39 @@ struct HotplugTests {
     options.node = 63
     #expect(throws: HotplugError.invalid) { try arena.add(options: options) }
   }
+
+  @Test func movableZones() throws {
+    var configuration = Arena.Configuration(sectionSize: .mebibytes(4))
+    configuration.growsByNeed = false
+    let arena = try Arena(reserving: .mebibytes(64), configuration: configuration)
+    var options = Arena.AddOptions()
+    options.isEarly = true
+    let first = try arena.add(options: options)
+    try arena.online(first, in: .normal)
+    try arena.online(try arena.add(sections: 4), in: .automatic())
+    let kinds = (0..<5).map { arena.memorySection(SectionIndex(rawValue: $0))?.zone }
+    #expect(kinds == [.normal, .movable, .movable, .movable, .normal])
+    #expect(arena.memorySection(first.lowerBound)?.isEarly == true)
+    #expect(arena.zones.map(\.kind) == [.normal, .movable])
+    #expect(arena.zones[1].present == .mebibytes(12))
+    let page = Box(try arena.allocate(pages: 1, isMovable: true))
+    #expect(arena.zones[1].allocated == .kibibytes(4) && page.holds(0))
+
+    var block = try arena.allocateRelocatable(byteCount: .mebibytes(1))
+    block.withPinned { $0.storeBytes(of: 7, toByteOffset: 99, as: UInt8.self) }
+    #expect(arena.zones[1].allocated == .kibibytes(1028), "a pin for the moment moves nothing")
+    let range = block.pin()
+    #expect(arena.zones[0].allocated == .mebibytes(1) && range.byteCount == .mebibytes(1))
+    let isPinned = block.isPinned
+    #expect(isPinned && arena.zones[1].allocated == .kibibytes(4))
+    block.withBytes { #expect(unsafe $0.unsafeLoad(fromByteOffset: 99, as: UInt8.self) == 7) }
+    let second = first.lowerBound.advanced(by: 2)
+    try arena.offline(second..<second.advanced(by: 1))
+    #expect(arena.memorySection(second)?.zone == nil)
+    #expect(throws: HotplugError.busy) { try arena.offline(first) }
+    block.unpin()
+    try arena.offline(first)
+    block.withBytes { #expect(unsafe $0.unsafeLoad(fromByteOffset: 99, as: UInt8.self) == 7) }
+    _ = block.pin()
+  }
 }

@@ -1,25 +1,42 @@
 import Bellows
 import Glibc
+import SystemPackage
+import Testing
 
 /// What the kernel says of a range of this process's addresses.
 struct Mappings {
   /// Mappings that lie in the range, wholly or in part.
   var count = 0
-  /// Resident bytes of them, by /proc/self/smaps.
+  /// Resident bytes of the range: as /proc/self/smaps has them, which counts by mapping; where the kernel made one
+  /// mapping of the range's end and of what another test has beyond it, page by page from /proc/self/pagemap.
   var resident = ByteCount.zero
 
   init(in range: AddressRange) throws {
-    var isInside = false
+    var inside: Range<UInt>?
     for line in try SystemFiles().text("proc/self/smaps").split(separator: "\n") {
       let words = line.split(separator: " ")
       let bounds = words[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
       if bounds.count == 2 {
-        isInside = bounds[0] < range.end && range.start < bounds[1]
-        if isInside { count += 1 }
-      } else if isInside, words[0] == "Rss:" {
-        resident = resident + .kibibytes(Int(words[1]) ?? 0)
+        inside = bounds[0] < range.end && range.start < bounds[1] ? bounds[0]..<bounds[1] : nil
+        if inside != nil { count += 1 }
+      } else if let inside, words[0] == "Rss:", let kibibytes = Int(words[1]), kibibytes > 0 {
+        let own = inside.clamped(to: range.start..<range.end)
+        resident = resident + (own == inside ? .kibibytes(kibibytes) : try Self.pagemap(own))
       }
     }
+  }
+
+  /// Bytes of pages that are there and this process's alone; so the page of zeros does not count, as in smaps.
+  private static func pagemap(_ range: Range<UInt>) throws -> ByteCount {
+    let file = try FileDescriptor.open(FilePath("/proc/self/pagemap"), .readOnly)
+    defer { try? file.close() }
+    var words = [UInt64](repeating: 0, count: range.count / 4096)
+    let offset = Int64(range.lowerBound / 4096) * 8
+    let got = try unsafe words.withUnsafeMutableBytes { buffer in
+      try unsafe file.read(fromAbsoluteOffset: offset, into: buffer)
+    }
+    try #require(got == words.count * 8)
+    return .pages(words.count { $0 >> 63 & 1 == 1 && $0 >> 56 & 1 == 1 })
   }
 
   /// All mappings of this process: how many there are, and their bytes.

@@ -28,6 +28,8 @@
 #pragma weak bellows_arena_add_group
 #pragma weak bellows_arena_remove_group
 #pragma weak bellows_arena_remove_sections
+#pragma weak bellows_arena_online_in
+#pragma weak bellows_arena_allocate_movable
 #pragma weak bellows_balloon_create
 #pragma weak bellows_balloon_add_section
 #pragma weak bellows_balloon_deflate
@@ -160,7 +162,7 @@ static void refusals(int argc, char **argv) {
   // Of a caller that knows the first two fields alone, the others are as by default.
   CHECK(bellows_arena_add(arena, 1, &first, &options, 8) == 0 && first == 0);
   options.memmap = BELLOWS_MEMMAP_OUTSIDE;
-  options.flags = 8;
+  options.flags = 16;
   first = BELLOWS_ANYWHERE;
   CHECK(bellows_arena_add(arena, 1, &first, &options, sizeof options) == EINVAL);
   options.flags = 0;
@@ -367,6 +369,7 @@ static void observers(int argc, char **argv) {
   struct bellows_offline_report report;
   CHECK(bellows_arena_offline(arena, 0, 1, 0, NULL, &report, sizeof report) == EBUSY);
   CHECK(report.blocker_count == 1 && report.blockers[0].kind == BELLOWS_BLOCKER_VETOED);
+  CHECK(report.blockers[0].detail == EBUSY && report.blockers[0].count == 2 && report.blockers[0].bytes == SECTION - MEMMAP);
   EVENTS(low, BELLOWS_EVENT_NODE_REMOVING_LAST, BELLOWS_EVENT_GOING_OFFLINE, BELLOWS_EVENT_CANCEL_OFFLINE,
          BELLOWS_EVENT_NODE_CANCEL_REMOVING_LAST);
   CHECK(bellows_arena_unobserve(arena, second) == 0);
@@ -439,6 +442,49 @@ static void blocks(int argc, char **argv) {
   CHECK(bellows_arena_release(arena) == 0);
 }
 
+struct owner {
+  struct bellows_arena *arena;
+  char *run;
+};
+
+static int give_up(void *context, const struct bellows_notice *notice) {
+  struct owner *owner = context;
+  if (notice->event != BELLOWS_EVENT_GOING_OFFLINE || owner->run == NULL) return 0;
+  CHECK(bellows_arena_free(owner->arena, owner->run, 1 * MIB) == 0);
+  owner->run = NULL;
+  return 0;
+}
+
+// Normal and movable zones.
+static void zones(int argc, char **argv) {
+  (void)argc;
+  (void)argv;
+  struct bellows_arena *arena = make(SECTION, 8);
+  struct bellows_add_options options = BELLOWS_ADD_OPTIONS;
+  CHECK(add(arena, 1, NULL) == 0 && bellows_arena_online_in(arena, 0, 1, 4, 0) == EINVAL);
+  CHECK(bellows_arena_online_in(arena, 0, 1, BELLOWS_ZONE_MOVABLE, 0) == 0);
+  CHECK(section(arena, 0).flags & BELLOWS_SECTION_MOVABLE);
+  struct owner owner = {.arena = arena};
+  void *run;
+  CHECK(bellows_arena_allocate(arena, 4096, 1, &run) == ENOMEM, "what cannot move");
+  CHECK(bellows_arena_allocate_movable(arena, 1 * MIB, 1, (void **)&owner.run) == 0);
+  memset(owner.run, 1, 1 * MIB);
+  CHECK(offline(arena, 0, 1) == EBUSY && owner.run[MIB - 1] == 1);
+  struct bellows_observer *observer;
+  CHECK(bellows_arena_observe(arena, give_up, &owner, 0, &observer) == 0);
+  CHECK(offline(arena, 0, 1) == 0 && owner.run == NULL && !(section(arena, 0).flags & BELLOWS_SECTION_MOVABLE));
+  // By share of what the arena began with.
+  options.flags = BELLOWS_ADD_EARLY;
+  CHECK(add(arena, 1, &options) == 1 && bellows_arena_online_in(arena, 1, 1, BELLOWS_ZONE_NORMAL, 0) == 0);
+  CHECK(section(arena, 1).flags & BELLOWS_SECTION_EARLY);
+  CHECK(add(arena, 4, NULL) == 2 && bellows_arena_online_in(arena, 2, 4, BELLOWS_ZONE_AUTOMATIC, 301) == 0);
+  for (size_t place = 1; place < 6; place++)
+    CHECK(!(section(arena, place).flags & BELLOWS_SECTION_MOVABLE) == (place == 1 || place == 5));
+  CHECK(bellows_arena_online_in(arena, 0, 1, BELLOWS_ZONE_CONTIGUOUS, 0) == 0);
+  CHECK(!(section(arena, 0).flags & BELLOWS_SECTION_MOVABLE), "its neighbour is normal");
+  CHECK(bellows_arena_release(arena) == 0);
+}
+
 // A balloon on an arena of one's own.
 static void balloon(int argc, char **argv) {
   (void)argc;
@@ -502,6 +548,6 @@ int main(int argc, char **argv) {
   if (!bellows_arena_reserve) return 77;
   static const struct command commands[] = {
       {"lifecycle", lifecycle}, {"refusals", refusals},   {"placements", placements}, {"hooks", hooks},
-      {"strategies", strategies}, {"observers", observers}, {"spare", spare}, {"blocks", blocks}, {"balloon", balloon}, {"cycles", cycles}};
+      {"strategies", strategies}, {"observers", observers}, {"spare", spare}, {"blocks", blocks}, {"zones", zones}, {"balloon", balloon}, {"cycles", cycles}};
   return run_command(commands, COUNT(commands), argc, argv);
 }

@@ -19,6 +19,7 @@ static __typeof__(bellows_should_move) *should_move;
 static __typeof__(bellows_listen) *listen_to;
 static __typeof__(bellows_unlisten) *unlisten;
 static __typeof__(bellows_statistics) *statistics;
+static __typeof__(bellows_limit) *limit;
 
 static void find_functions(void) {
 #define FIND(variable, name) CHECK((variable = (__typeof__(variable))dlsym(RTLD_DEFAULT, name)) != NULL, name)
@@ -31,6 +32,7 @@ static void find_functions(void) {
   FIND(listen_to, "bellows_listen");
   FIND(unlisten, "bellows_unlisten");
   FIND(statistics, "bellows_statistics");
+  FIND(limit, "bellows_limit");
 }
 
 enum { SECTION_SHIFT = 27 };
@@ -363,7 +365,9 @@ static void planted(int argc, char **argv) {
   CHECK(listen_to(listener, &veto) == 0);
   veto = EPERM;
   CHECK(offline_section(run, 0, 0, NULL, &report, sizeof report) == EPERM);
-  CHECK(report.blocker_count == 1 && count_of(&report, BELLOWS_BLOCKER_VETOED, EPERM) == 1);
+  CHECK(count_of(&report, BELLOWS_BLOCKER_VETOED, EPERM) == 1);
+  CHECK(count_of(&report, BELLOWS_BLOCKER_BLOCKS, 5120) == 3, "what else is there is named, too");
+  CHECK(count_of(&report, BELLOWS_BLOCKER_RUNS, 0) == 1);
   CHECK(events[BELLOWS_GOING_OFFLINE] == 1 && events[BELLOWS_CANCEL_OFFLINE] == 1 && !should_move(run));
   veto = 0;
   int error = offline_section(run, 50, 0, NULL, &report, sizeof report);
@@ -395,6 +399,87 @@ static void planted(int argc, char **argv) {
   CHECK(online(SECTION) == 0 && unlisten(listener, &veto) == 0 && unlisten(listener, &veto) == EINVAL);
   for (int i = 0; i < 3; i++) free(small[i]);
   free(run);
+}
+
+// ---- A block that is on its way out of malloc ------------------------------------------------------------
+
+static atomic_bool is_called;
+static int doors[4];
+static void *wait_at_door(void *unused) {
+  char byte;
+  CHECK(read(doors[2], &byte, 1) == 1);
+  return unused;
+}
+static void called(void *context, int which, size_t held) {
+  (void)context, (void)which, (void)held;
+  if (atomic_exchange(&is_called, true)) return; // crossed again
+  char byte;
+  CHECK(read(doors[0], &byte, 1) == 1);
+}
+
+struct request {
+  char function;
+  size_t size;
+};
+
+static void *requested(const struct request *request) {
+  switch (request->function) {
+    case 'm': return malloc(request->size);
+    case 'c': return calloc(1, request->size);
+    case 'a': return aligned_alloc(64, request->size);
+    default: return realloc(malloc(16), request->size);
+  }
+}
+
+static void *caller(void *argument) {
+  void **chain = NULL;
+  while (!atomic_load(&is_called)) {
+    void **block = requested(argument);
+    CHECK(block != NULL);
+    CHECK(!atomic_load(&is_called) || !is_caged(block), "the block that was in hand when the section went");
+    *block = chain, chain = block;
+  }
+  for (int i = 0; i < 1000; i++) {
+    void **block = requested(argument);
+    CHECK(block != NULL && !is_caged(block));
+    *block = chain, chain = block;
+  }
+  while (chain != NULL) {
+    void **next = *chain;
+    free(chain), chain = next;
+  }
+  return NULL;
+}
+
+// What a slow path does beside may block: it calls the program's function here. The thread is acknowledged for then, and the
+// block that it has in hand lies in the section.
+static void inhand(int argc, char **argv) {
+  (void)argc, (void)argv;
+  static const struct request requests[] = {{'m', 3000}, {'m', 100000}, {'c', 3000}, {'c', 100000},
+                                            {'a', 3008}, {'a', 100032}, {'r', 3000}, {'r', 100000}};
+  CHECK(pipe(doors) == 0 && pipe(doors + 2) == 0);
+  // The stack of a program's first thread may end at a readable mapping, so that it cannot be told from it.
+  pthread_t bystander;
+  CHECK(pthread_create(&bystander, NULL, wait_at_door, NULL) == 0);
+  void *mark = malloc(5000);
+  for (size_t i = 0; i < COUNT(requests); i++) {
+    atomic_store(&is_called, false);
+    struct bellows_statistics now;
+    statistics(&now, sizeof now);
+    CHECK(limit(now.held + 3 * MIB, 0, called, NULL) == 0);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, caller, (void *)(uintptr_t)&requests[i]) == 0);
+    while (!atomic_load(&is_called)) usleep(1000);
+    usleep(10000);
+    struct bellows_offline_report report;
+    CHECK(offline_section(mark, 20, 0, NULL, &report, sizeof report) == EBUSY);
+    CHECK(blockers(&report, BELLOWS_BLOCKER_THREAD) == 0, "it was acknowledged for");
+    CHECK(write(doors[1], "x", 1) == 1);
+    pthread_join(thread, NULL);
+    CHECK(online_section(mark) == 0 && limit(0, 0, NULL, NULL) == 0);
+  }
+  free(mark);
+  CHECK(write(doors[3], "x", 1) == 1 && pthread_join(bystander, NULL) == 0);
 }
 
 // ---- Seizures -------------------------------------------------------------------------------------------
@@ -471,7 +556,7 @@ static void seizures(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   const struct command commands[] = {
-      {"freed", freed}, {"race", race}, {"planted", planted}, {"seizures", seizures}};
+      {"freed", freed}, {"race", race}, {"planted", planted}, {"inhand", inhand}, {"seizures", seizures}};
   setvbuf(stdout, NULL, _IOLBF, 0);
   find_functions();
   return run_command(commands, COUNT(commands), argc, argv);

@@ -15,6 +15,14 @@ static void start(pthread_t *thread, void *(*body)(void *), void *argument) {
   CHECK(pthread_create(thread, NULL, body, argument) == 0);
 }
 
+// Waits for the helper, and answers what is resident then. The bounds are of a machine that lets the helper run: where
+// others keep every core busy it gets its share later.
+static long left_after(long wait, long base, long most) {
+  rest(wait);
+  for (int more = 0; more < 5 && resident_kib() - base > most && is_busy(); more++) rest(wait);
+  return resident_kib() - base;
+}
+
 static void *sleep_on(void *argument) {
   pthread_barrier_wait(&done);
   return argument;
@@ -63,12 +71,10 @@ static void idle(int argc, char **argv) {
   make_objects();
   long peak = resident_kib() - base;
   free_objects(keep);
-  if (option(argc, argv, "trim", 0))
-    malloc_trim(0);
-  else
-    rest(option(argc, argv, "wait", 1500));
+  long most = peak * option(argc, argv, "percent", 5) / 100, wait = option(argc, argv, "wait", 1500);
   printf("peak_kib %ld\n", peak);
-  bounded("left_kib", resident_kib() - base, peak * option(argc, argv, "percent", 5) / 100);
+  if (option(argc, argv, "trim", 0)) malloc_trim(0), wait = 0;
+  bounded("left_kib", wait != 0 ? left_after(wait, base, most) : resident_kib() - base, most);
   for (size_t i = 0; i < OBJECTS; i++)
     if (objects[i] != NULL) check_object(i), free(objects[i]);
   if (option(argc, argv, "thread", 0)) pthread_barrier_wait(&done), pthread_join(other, NULL);
@@ -115,13 +121,12 @@ static void lazy(int argc, char **argv) {
   }
   long peak = resident_kib() - base;
   for (void *next; chain != NULL; chain = next) next = *(void **)chain, free(chain);
-  if (option(argc, argv, "trim", 0))
-    malloc_trim(0);
-  else
-    rest(option(argc, argv, "wait", 750));
+  long wait = option(argc, argv, "wait", 750);
+  if (option(argc, argv, "trim", 0)) malloc_trim(0), wait = 0;
   printf("peak_kib %ld\n", peak);
+  long left = wait != 0 ? left_after(wait, base, peak / 20) : resident_kib() - base;
   bounded("lazy_kib", figure("/proc/self/smaps_rollup", "LazyFree:"), 0);
-  bounded("left_kib", resident_kib() - base, peak / 20);
+  bounded("left_kib", left, peak / 20);
   pthread_barrier_wait(&done), pthread_join(other, NULL);
 }
 
@@ -154,11 +159,8 @@ static void spike(int argc, char **argv) {
   pthread_barrier_wait(&ready);
   printf("peak_kib %ld\n", resident_kib() - base);
   pthread_barrier_wait(&ready);
-  long wait = option(argc, argv, "wait", 1000), most = option(argc, argv, "left", 20) * 1024;
-  rest(wait);
-  // The bound is of a machine that lets the helper run. Where others keep every core busy it gets its share later.
-  for (int more = 0; more < 5 && resident_kib() - base > most && is_busy(); more++) rest(wait);
-  bounded("left_kib", resident_kib() - base, most);
+  long most = option(argc, argv, "left", 20) * 1024;
+  bounded("left_kib", left_after(option(argc, argv, "wait", 1000), base, most), most);
   pthread_barrier_wait(&done);
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
 }

@@ -37,6 +37,15 @@ near_rows() {
         "$here/near.sh" "$(realpath -s "$library")" "$programs" "${what[@]}"
 }
 
+# The tool from outside: one machine.
+outside_rows() {
+    local tool=$package/.build/debug/bellows
+    row "outside: the tool and the preloaded library"
+    if [[ ! -f $library || ! -f $tool ]]; then skip "there is no $library, or no $tool"; return; fi
+    guest_rows outside --nodes 2 --memory 900 --limit 120 --file "$library" --file "$programs" --file "$tool" -- \
+        "$here/outside.sh" "$(realpath -s "$library")" "$programs" "$tool"
+}
+
 nodes_rows() {
     local libnuma
     # shellcheck disable=SC2054 # the commas belong to each distance
@@ -45,9 +54,12 @@ nodes_rows() {
     local with_libnuma=()
     [[ -z $libnuma ]] || with_libnuma=(--file "$(readlink -f "$libnuma"):/usr/lib/x86_64-linux-gnu/libnuma.so.1")
     # The guest's disk is in its memory, some 200 MiB of it on whichever node: the others must have room besides.
-    near_rows two local moved across abandoned policy -- --nodes 2 --memory 900
-    near_rows four local moved -- --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}"
-    near_rows full full -- --nodes 2 --memory 900,128
+    near_rows two local moved across abandoned policy drain:load drain:locked drain:shared drain:deadline drain:free \
+        -- --nodes 2 --memory 900
+    near_rows four local moved drain:load drain:deadline -- --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}"
+    near_rows full full drain:full -- --nodes 2 --memory 900,128
+    near_rows plug drain:plug -- --nodes 2 --memory 900,0 --slots 2 --maxmem 4096
+    outside_rows
     bundle_rows two --nodes 2 --memory 900 "${with_libnuma[@]}"
     bundle_rows four --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}" "${with_libnuma[@]}"
     bundle_rows full --nodes 2 --memory 900,128

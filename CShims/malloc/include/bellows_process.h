@@ -93,6 +93,12 @@ int bellows_listeners_remove(uintptr_t table, uintptr_t function, uintptr_t cont
 // the upper half of the answer.
 intptr_t bellows_listeners_tell(uintptr_t table, uint32_t event, uintptr_t start, uintptr_t bytes);
 
+// Tells a program how far a drain is (bellows_drain_progress).
+int bellows_drain_tell(uintptr_t function, uintptr_t context, uintptr_t done, uintptr_t total);
+// The library's own static storage that is not part of its file.
+uintptr_t bellows_storage_start(void);
+uintptr_t bellows_storage_end(void);
+
 // Sets an element of a report's arrays, which Swift has as tuples.
 static inline void bellows_report_pieces(uintptr_t report, uint32_t order, uint32_t count) {
   ((struct bellows_offline_report *)report)->pieces[order] = count;

@@ -30,6 +30,8 @@ extension Arena {
     public var prefersHugeMemmap = false
     /// Whether the sections are kept in reserve, with all descriptors resident: see ``Arena/onlineSpare()``.
     public var isSpare = false
+    /// Whether they are what the arena begins with, which ``Arena/ZoneChoice/automatic(percent:)`` measures against.
+    public var isEarly = false
     /// The memory group that they join; nil: none. It says which node they are on.
     public var group: MemoryGroup?
     /// Who is asked when they come online; nil: the group's hook, if there is one.
@@ -73,6 +75,7 @@ extension Arena {
       request.storageBytes = UInt(range.byteCount.rawValue)
     }
     request.isSpare = options.isSpare
+    request.isEarly = options.isEarly
     request.group = options.group?.rawValue ?? 0
     if let hook = options.hook {
       guests.keep(hook)
@@ -135,14 +138,20 @@ extension Arena {
 
   /// Brings sections online: their pages can be allocated. All of them or none.
   ///
-  /// - Throws: EINVAL where one is online; ENXIO, EBUSY, EDEADLK; or what an observer answers.
-  /// - Complexity: O(1) a section.
-  public func online(_ sections: Range<SectionIndex>) throws(HotplugError) {
-    try run { () throws(Refusal) in try core.online(try range(sections)) }
+  /// - Parameters:
+  ///   - sections: Which, by index.
+  ///   - zone: The zone that they come to, chosen for each memory block in turn.
+  /// - Throws: EINVAL where one is online; ENXIO, EBUSY, EDEADLK; ENOMEM: also for the record of a zone, where it is the
+  ///   first; or what an observer answers.
+  /// - Complexity: O(1) a section; with ``ZoneChoice/automatic(percent:)`` O(zones + groups).
+  public func online(
+    _ sections: Range<SectionIndex>, in zone: ZoneChoice = .contiguous
+  ) throws(HotplugError) {
+    try run { () throws(Refusal) in try core.online(try range(sections), in: zone.core) }
   }
 
-  /// Takes sections offline, all of them or none: nothing may be allocated in them. Their pages go back to the system,
-  /// their addresses are inaccessible, their descriptors stay.
+  /// Takes sections offline, all of them or none: nothing may be allocated in them but relocatable blocks, which are moved
+  /// unless they are pinned. Their pages go back to the system, their addresses are inaccessible, their descriptors stay.
   ///
   /// - Parameters:
   ///   - sections: Which, by index.
@@ -214,6 +223,10 @@ extension Arena {
     public var isRegistered: Bool
     /// The node that it is bound to; nil: none in particular.
     public var node: Int?
+    /// The kind of zone that it is in; nil while it is offline.
+    public var zone: ZoneKind?
+    /// Whether it is of what the arena began with.
+    public var isEarly: Bool
     /// Where its descriptors lie.
     public var memmap: AddressRange
     /// How they are carved out of it; nil where they lie outside.
@@ -249,6 +262,8 @@ extension Arena {
       addressRange: AddressRange(start: section.it.base, byteCount: configuration.sectionSize),
       state: SectionState(rawValue: section.it.state.rawValue) ?? .absent,
       isRegistered: memory.has(SectionMemory.registered), node: memory.node < 0 ? nil : Int(memory.node),
+      zone: memory.has(SectionMemory.joined) ? ZoneKind(core.lastZone(of: section).it.kind) : nil,
+      isEarly: memory.has(SectionMemory.early),
       memmap: AddressRange(start: section.it.memmap, byteCount: .bytes(Int(core.it.geometry.memmapBytes))),
       altmap: memory.has(SectionMemory.selfHosted) ? Altmap(memory.altmap) : nil,
       isSpare: memory.has(SectionMemory.spare), block: index.rawValue / configuration.sectionsPerBlock,

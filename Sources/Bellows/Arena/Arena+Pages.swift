@@ -8,6 +8,8 @@ extension Arena {
   ///   - pages: The number of pages of 4 KiB.
   ///   - alignment: What the address is a multiple of: a power of two; below a page counts as a page.
   ///   - node: Whose section they come from where one has room, else from the nearest that has; nil: from whichever.
+  ///   - isMovable: Whether the owner gives them up when their section goes offline, as an observer of
+  ///     ``HotplugEvent/goingOffline``. Only such pages come from movable zones, and from there first.
   /// - Returns: The pages, all zero, in the hands of an owner that frees them.
   /// - Throws: ``AllocationError/invalidByteCount``, ``AllocationError/invalidAlignment``,
   ///   ``AllocationError/tooLarge`` where no section can hold that, or ``AllocationError/exhausted``. The arena
@@ -15,11 +17,12 @@ extension Arena {
   /// - Complexity: O(1) up to a pageblock (1/64 of a section, at most 2 MiB), O(sections) above; and clearing
   ///   the pages where they were used before.
   public func allocate(
-    pages: Int, alignment: ByteCount = 1, near node: NodeNumber? = nil
+    pages: Int, alignment: ByteCount = 1, near node: NodeNumber? = nil, isMovable: Bool = false
   ) throws(AllocationError) -> Allocation {
     guard pages > 0 else { throw .invalidByteCount }
     guard pages <= configuration.sectionSize.rawValue >> Page.shift else { throw .tooLarge }
-    return Allocation(of: .pages(pages), pagesOf: self, at: try allocate(UInt(pages), alignment, node))
+    return Allocation(
+      of: .pages(pages), pagesOf: self, at: try allocate(UInt(pages), alignment, node, isMovable))
   }
 
   /// Allocates whole pages for `byteCount` bytes.
@@ -56,15 +59,14 @@ extension Arena {
     core.zone(of: section).free(section, address: start, pages: pages)
   }
 
-  private func allocate(_ pages: UInt, _ alignment: ByteCount, _ node: NodeNumber? = nil)
-    throws(AllocationError)
-    -> UInt
-  {
+  private func allocate(
+    _ pages: UInt, _ alignment: ByteCount, _ node: NodeNumber? = nil, _ isMovable: Bool = false
+  ) throws(AllocationError) -> UInt {
     guard alignment > .zero, UInt(alignment.rawValue).isPowerOfTwo else { throw .invalidAlignment }
     let step = max(UInt(alignment.rawValue), Page.bytes)
     guard
       let run = core.allocate(
-        pages: pages, alignment: step >> Page.shift,
+        pages: pages, alignment: step >> Page.shift, isMovable: isMovable,
         node: node.map { Int32(clamping: max($0.rawValue, 0)) } ?? -1)
     else {
       // Sections that host their descriptors themselves have room for less than a section.

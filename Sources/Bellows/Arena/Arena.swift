@@ -33,11 +33,13 @@ public final class Arena: Sendable {
     /// Makes a configuration with sections of `sectionSize`.
     public init(sectionSize: ByteCount = .mebibytes(128)) { self.sectionSize = sectionSize }
 
-    /// Whether an allocation adds a section where there is no room. Otherwise memory comes by
+    /// Whether an allocation adds a memory block where there is no room, or takes one of the spares
+    /// (``Arena/keepSpares(_:options:)``), without a question to observers. Otherwise memory comes by
     /// ``Arena/add(sections:at:options:)`` and ``Arena/online(_:)`` alone.
     public var growsByNeed = true
 
-    /// Sections of a memory block: what comes and goes together. With more than one, an allocation never adds any.
+    /// Sections of a memory block: what comes and goes together. With more than one no balloon, pool or sub-block unit adds a
+    /// section of its own.
     public var sectionsPerBlock = 1
   }
 

@@ -5,7 +5,7 @@ import SystemPackage
 /// Pages of an arena that are there and that nobody can use, because no memory is behind them.
 ///
 /// ```swift
-/// let balloon = try arena.makeBalloon(floor: .mebibytes(64))
+/// let balloon = try arena.makeBalloon(.init(floor: .mebibytes(64)))
 /// try balloon.addSection()                       // 128 MiB more in the arena, none of it memory yet
 /// balloon.deflate(by: .mebibytes(8))             // 8 MiB of it become memory, for anybody to allocate
 /// balloon.inflate(by: .mebibytes(4))             // 4 MiB of free memory go back to the system
@@ -105,10 +105,7 @@ public final class Balloon: Sendable {
   /// - Throws: `ENOMEM` where the arena's capacity is used up or the system refuses. The arena is as it was then.
   /// - Complexity: O(pages of a section).
   @discardableResult
-  public func addSection() throws(Errno) -> SectionIndex {
-    guard let section = arena.core.addSection(for: .balloon(core)) else { throw .noMemory }
-    return arena.index(of: section)
-  }
+  public func addSection() throws(Errno) -> SectionIndex { try arena.addSection(for: .balloon(core)) }
 
   /// Binds memory to held pages and gives them to the allocator. The resident size grows by exactly what is answered.
   ///
@@ -221,7 +218,10 @@ extension Arena {
     return Balloon(in: self, core: record, configuration: configuration)
   }
 
-  func index(of section: SectionRef) -> SectionIndex {
-    SectionIndex(rawValue: Int((section.it.base - addressRange.start) >> core.it.geometry.sectionShift))
+  /// Adds a section and brings it online, with all of its pages in `owner`'s hands.
+  func addSection(for owner: FreshOwner) throws(Errno) -> SectionIndex {
+    guard let section = core.addSection(for: owner) else { throw .noMemory }
+    return SectionIndex(
+      rawValue: Int((section.it.base - addressRange.start) >> core.it.geometry.sectionShift))
   }
 }

@@ -77,10 +77,7 @@ public struct SubBlocks: Sendable {
   /// - Throws: `ENOMEM` where the arena's capacity is used up or the system refuses. The arena is as it was then.
   /// - Complexity: O(pages of a section).
   @discardableResult
-  public func addSection() throws(Errno) -> SectionIndex {
-    guard let section = arena.core.addSection(for: .subBlocks(core)) else { throw .noMemory }
-    return arena.index(of: section)
-  }
+  public func addSection() throws(Errno) -> SectionIndex { try arena.addSection(for: .subBlocks(core)) }
 
   /// Takes a sub-block out of the allocator and returns the memory behind it. From then on an access faults.
   ///

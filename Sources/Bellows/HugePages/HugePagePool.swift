@@ -53,10 +53,7 @@ public final class HugePagePool: Sendable {
   /// - Throws: `ENOMEM` where the arena's capacity is used up or the system refuses. The arena is as it was then.
   /// - Complexity: O(pages of a section).
   @discardableResult
-  public func addSection() throws(Errno) -> SectionIndex {
-    guard let section = arena.core.addSection(for: .balloon(core)) else { throw .noMemory }
-    return arena.index(of: section)
-  }
+  public func addSection() throws(Errno) -> SectionIndex { try arena.addSection(for: .balloon(core)) }
 
   /// Takes a page out of the pool: resident, writable, all zero.
   ///

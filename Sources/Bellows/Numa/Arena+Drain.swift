@@ -6,8 +6,9 @@ import CShims
 extension Arena {
   /// Takes the arena's memory off some nodes, while the program goes on using it: pages move, addresses stay.
   ///
-  /// First the placement leaves out these nodes, so that nothing new comes there; then what is there moves, to the
-  /// nodes of the placement that are left, or to the nearest others. The engine's records go, too. The nodes stay left
+  /// First the placement leaves out these nodes, so that nothing new comes there. Sections that lie there, and of which
+  /// nothing is left once relocatable blocks have moved out, go offline. Then what is there moves, to the nodes of the
+  /// placement that are left, or to the nearest others. The engine's records go, too. The nodes stay left
   /// out until ``bringHome(within:progress:)``, even where the deadline came first.
   ///
   /// - Parameters:
@@ -38,6 +39,8 @@ extension Arena {
     let wanted = NodeMask(bits: before.pages.nodes & ~all).nodes
     let mover = try PageMover(from: nodes, to: wanted + targets.filter { !wanted.contains($0) })
     do throws(PageMover.Failure) {
+      try mover.requireRoom(residentRanges(policyOfRecords: .preferring(others.bits)))
+      takeOffline(on: Set(nodes))
       return try mover.move(
         residentRanges(policyOfRecords: .preferring(others.bits)), within: limit, progress: progress)
     } catch {
@@ -60,6 +63,7 @@ extension Arena {
     within limit: Duration? = nil, progress: (PageMover.Progress) -> Bool = { _ in true }
   ) throws(PageMover.Failure) -> [PageMover.Outcome] {
     try redirect { $0.avoided = 0 }
+    bringSectionsBack()
     let record = records.placement.it
     guard record.isSet else { return [] }
     let clock = ContinuousClock()
@@ -84,6 +88,32 @@ extension Arena {
       }
     }
     return outcomes
+  }
+
+  /// Takes sections offline that have pages on some nodes, or were added for them: those of which all can go.
+  private func takeOffline(on nodes: Set<NodeNumber>) {
+    for place in placement().sections {
+      guard let section = core.section(index: UInt(place.index.rawValue)) else { continue }
+      let node = Int(section.it.memory.node)
+      let isThere =
+        place.pages.nodes.contains { nodes.contains($0) } || nodes.contains(NodeNumber(rawValue: node))
+      guard isThere, let report = try? takeOffline(place.index), report.sections == 1 else { continue }
+      core.growth.acquire()
+      section.it.memory.isDrained = true
+      core.growth.release()
+    }
+  }
+
+  /// Brings those back.
+  private func bringSectionsBack() {
+    for index in sections.map(\.index) {
+      guard let section = core.section(index: UInt(index.rawValue)) else { continue }
+      core.growth.acquire()
+      let isDrained = section.it.memory.isDrained
+      section.it.memory.isDrained = false
+      core.growth.release()
+      if isDrained { try? bringBack(index) }
+    }
   }
 
   private func redirect(_ body: (inout PlacementRecord) -> Void) throws(PageMover.Failure) {

@@ -4,10 +4,13 @@ extension Arena {
   /// The pages of one node, as the allocator counts them.
   ///
   /// An arena has a zone for each node that a section of it was added for, and one for sections of no node in particular, whose
-  /// pages the kernel places where they are touched first. (Linux: `struct zone`, `/proc/zoneinfo`.)
+  /// pages the kernel places where they are touched first. Where sections were brought online as movable memory, there is
+  /// another one for them. (Linux: `struct zone`, `/proc/zoneinfo`.)
   public struct Zone: Hashable, Sendable, Codable {
     /// The node; nil: of none in particular.
     public var node: NodeNumber?
+    /// What may live in it.
+    public var kind: ZoneKind
     /// Addresses of the zone's online sections.
     public var present: ByteCount
     /// Of that, what the allocator has to give: without page descriptors, and without what balloons keep.
@@ -34,6 +37,7 @@ extension Arena {
       defer { zone.lock.release() }
       return Zone(
         node: zone.it.node < 0 ? nil : NodeNumber(rawValue: Int(zone.it.node)),
+        kind: ZoneKind(zone.it.kind),
         present: ByteCount(pages: zone.it.presentPages), managed: ByteCount(pages: zone.it.managedPages),
         allocated: ByteCount(pages: zone.it.usedPages), free: ByteCount(pages: zone.freePages),
         distances: all.map { $0.address == zone.address ? 10 : Int(zone.distance(to: $0.it.node)) })

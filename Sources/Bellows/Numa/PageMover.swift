@@ -31,6 +31,8 @@ public struct PageMover: Sendable {
   public enum Reason: String, Hashable, Sendable, Codable, CaseIterable {
     /// The kernel is at work on them, or they are pinned for a device. Another try may help.
     case busy
+    /// The same, in memory that is locked (`mlock`). Of the process heap alone: elsewhere they count as busy.
+    case locked
     /// Other processes have them mapped too.
     case shared
     /// The targets had no memory left.
@@ -122,10 +124,7 @@ public struct PageMover: Sendable {
     let begin = clock.now
     let end = limit.map { begin + $0 }
     let total = ranges.reduce(0) { $0 + $1.byteCount.rawValue / 4096 }
-    let found = try count(ranges)
-    let room = targets.reduce(0) { $0 + NodeRoom.bytes(on: $1) }
-    let needed = Int(found) * 4096
-    guard needed <= room else { throw .notEnoughRoom(needed: .bytes(needed), available: .bytes(room)) }
+    try requireRoom(ranges)
 
     var moved = 0
     var last = PageMigration()
@@ -160,6 +159,13 @@ public struct PageMover: Sendable {
       movedPages: moved, leftPages: left, blockers: blockers(last, left: left),
       firstLeft: left == 0 || last.firstLeft == 0 ? nil : last.firstLeft, passes: passes,
       seconds: Self.seconds(clock.now - begin))
+  }
+
+  /// Throws ``Failure/notEnoughRoom(needed:available:)`` unless the targets can take what is on the sources.
+  func requireRoom(_ ranges: [AddressRange]) throws(Failure) {
+    let needed = Int(try count(ranges)) * 4096
+    let room = targets.reduce(0) { $0 + NodeRoom.bytes(on: $1) }
+    guard needed <= room else { throw .notEnoughRoom(needed: .bytes(needed), available: .bytes(room)) }
   }
 
   /// Passes over all ranges at most: pages that are busy are so for milliseconds, those that are pinned for ever.

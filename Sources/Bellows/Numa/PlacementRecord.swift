@@ -78,7 +78,8 @@ struct PlacementRecord: BitwiseCopyable {
       if !isUniform, a == section { _ = apply(section, 1 << sectionShift) }
     }
     let result = bellows_system(0, call, a, b, c, d)
-    if isInside, call == SystemCall.reset.rawValue, result > 0 { _ = apply(a, b) }
+    let isFresh = call == SystemCall.reset.rawValue || call == SystemCall.mapHuge.rawValue
+    if isInside, isFresh, result > 0 { _ = apply(a, b) }
     return result
   }
 

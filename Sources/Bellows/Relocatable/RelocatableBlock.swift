@@ -3,7 +3,7 @@ import BellowsCore
 /// Memory that may move: a block of whole pages that has no address but while it is pinned.
 ///
 /// When its section goes offline, an unpinned block is copied elsewhere; its owner does not notice. A pinned one stays
-/// and is named in the report.
+/// and is named in the report. It lies in a movable zone where the arena has one with room.
 ///
 /// ```swift
 /// var block = try arena.allocateRelocatable(byteCount: .mebibytes(1))
@@ -19,6 +19,8 @@ public struct RelocatableBlock: ~Copyable, Sendable {
   private let arena: Arena
   private let table: RelocatablesRef
   private let handle: RelocatableHandle
+  /// Pins for long that are under way.
+  private var longPins = 0
 
   init(of byteCount: ByteCount, in arena: Arena, _ table: RelocatablesRef, _ handle: RelocatableHandle) {
     self.byteCount = byteCount
@@ -28,6 +30,7 @@ public struct RelocatableBlock: ~Copyable, Sendable {
   }
 
   deinit {
+    for _ in 0..<longPins { table.unpin(handle) }
     // Nobody else can have a pin; the block may be on the move for a moment.
     while !table.free(handle) { continue }
   }
@@ -41,7 +44,7 @@ public struct RelocatableBlock: ~Copyable, Sendable {
   public mutating func withPinned<R: ~Copyable, E: Error>(
     _ body: (inout MutableRawSpan) throws(E) -> R
   ) throws(E) -> R {
-    let start = unsafe UnsafeMutableRawPointer(bitPattern: pin()).unsafelyUnwrapped
+    let start = unsafe UnsafeMutableRawPointer(bitPattern: hold()).unsafelyUnwrapped
     defer { table.unpin(handle) }
     var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: byteCount.rawValue)
     return try body(&span)
@@ -54,15 +57,35 @@ public struct RelocatableBlock: ~Copyable, Sendable {
   /// - Throws: What `body` throws.
   /// - Complexity: As ``withPinned(_:)``.
   public func withBytes<R: ~Copyable, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
-    let start = unsafe UnsafeRawPointer(bitPattern: pin()).unsafelyUnwrapped
+    let start = unsafe UnsafeRawPointer(bitPattern: hold()).unsafelyUnwrapped
     defer { table.unpin(handle) }
     return try body(unsafe RawSpan(_unsafeStart: start, byteCount: byteCount.rawValue))
+  }
+
+  /// Keeps the bytes where they are until ``unpin()``, or until the block goes: for who keeps their address, as a device does.
+  ///
+  /// A block in a movable zone is moved to a normal one first, so that the movable zone's sections can still go offline. Where
+  /// no normal zone has room it stays, and holds its section.
+  ///
+  /// - Returns: Where the bytes are.
+  /// - Complexity: A copy of the block where it has to move, else O(1).
+  public mutating func pin() -> AddressRange {
+    let start = table.pinForLong(handle)!
+    longPins += 1
+    return AddressRange(start: start, byteCount: byteCount)
+  }
+
+  /// Ends a ``pin()``. Traps where there is none.
+  public mutating func unpin() {
+    precondition(longPins > 0, "not pinned")
+    longPins -= 1
+    table.unpin(handle)
   }
 
   /// Whether it is pinned at this moment.
   public var isPinned: Bool { table.isPinned(handle) }
 
-  private func pin() -> UInt { table.pin(handle)! }
+  private func hold() -> UInt { table.pin(handle)! }
 }
 
 extension Arena {

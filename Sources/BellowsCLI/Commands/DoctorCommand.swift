@@ -41,7 +41,7 @@ struct DoctorCommand: ParsableCommand {
     let diagnosis = Diagnosis(of: report)
     let isTerminal = isatty(STDOUT_FILENO) == 1
     if json {
-      print(try DoctorJSON(report: report, diagnosis: diagnosis).text(pretty: isTerminal))
+      print(try JSONText.of(DoctorJSON(report: report, diagnosis: diagnosis), pretty: isTerminal))
     } else {
       let style = Style(color, environment: environment, isTerminal: isTerminal)
       print(DoctorText(report: report, diagnosis: diagnosis, style: style).text)

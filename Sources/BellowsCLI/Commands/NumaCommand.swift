@@ -14,10 +14,11 @@ struct NumaCommand: ParsableCommand {
         bellows numa latency --chart latency.html
         bellows numa bandwidth --json
         bellows numa move 4711 --from 1 --to 0,2 --seconds 10
+        bellows numa drain 4711 --node 1
       """,
     subcommands: [
       NumaTopologyCommand.self, NumaPlacementCommand.self, NumaLatencyCommand.self, NumaBandwidthCommand.self,
-      NumaMoveCommand.self,
+      NumaMoveCommand.self, NumaDrainCommand.self,
     ])
 }
 

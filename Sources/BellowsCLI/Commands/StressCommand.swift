@@ -216,9 +216,9 @@ struct StressCommand: ParsableCommand {
 
   private func write(_ report: StressReport, _ style: Style) throws {
     do {
-      let json = StressJSON(report)
-      if let file = self.json { try StressFile.write(try json.text(pretty: false) + "\n", to: file) }
-      let figure = report.figure(data: try json.text(pretty: false))
+      let json = try JSONText.of(StressJSON(report), pretty: false)
+      if let file = self.json { try StressFile.write(json + "\n", to: file) }
+      let figure = report.figure(data: json)
       if let svg { try StressFile.write(figure.svg, to: svg) }
       if let html {
         let page = Page(

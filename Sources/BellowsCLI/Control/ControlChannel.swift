@@ -15,7 +15,7 @@ struct ControlChannel: ~Copyable {
   /// What a process can be asked for.
   enum Command: UInt32 {
     case trim = 1
-    case limit, offline, online
+    case limit, offline, online, drain, home
   }
 
   /// What a process answered.
@@ -25,6 +25,8 @@ struct ControlChannel: ~Copyable {
     let results: [Int]
     /// How taking sections offline ended.
     let report: OfflineFigures
+    /// How emptying a node ended.
+    let drain: DrainFigures
   }
 
   let process: TargetProcess
@@ -46,35 +48,44 @@ struct ControlChannel: ~Copyable {
   /// Whether a process takes commands.
   static func isOffered(by process: Int32) -> Bool { thread(of: process) != nil }
 
-  /// Opens the channel to a process.
+  /// Opens the channel to a process. One that has just started, or was forked, may not be ready yet: it is waited for.
   static func open(_ process: TargetProcess) throws(TargetError) -> ControlChannel {
     // Who runs on another version, or not on Bellows at all, is told so first.
     _ = try TargetHeader(of: process.id)
-    guard let thread = Self.thread(of: process.id) else { throw .noControl(process.id) }
+    let end = ContinuousClock.now + .seconds(10)
+    while true {
+      guard let thread = Self.thread(of: process.id) else { throw .noControl(process.id) }
+      if let channel = try Self.opened(process, thread) { return channel }
+      if process.isStopped || ContinuousClock.now > end { throw .noControl(process.id) }
+      usleep(2000)
+    }
+  }
+
+  /// The channel, or nil: its page is not there yet.
+  private static func opened(_ process: TargetProcess, _ thread: Int32) throws(TargetError) -> ControlChannel?
+  {
     let folder = "/proc/\(process.id)/task/\(thread)/fd"
     let names = SystemFiles().names(in: String(folder.dropFirst()))
-    guard !names.isEmpty else {
-      throw .notPermitted(process.id, reason: TargetMemory.refusal(process.id))
-    }
     var page: UInt = 0
     var descriptor: Int32 = -ENOENT
     for name in names where Self.link("\(folder)/\(name)").hasPrefix("/memfd:\(BELLOWS_CONTROL_NAME)") {
       descriptor = unsafe bellows_channel_open("\(folder)/\(name)", &page)
       if descriptor >= 0 { break }
     }
-    if descriptor == -EACCES || descriptor == -EPERM {
+    let isClosed = unsafe names.isEmpty && access(folder, R_OK) != 0 && errno == EACCES
+    if descriptor == -EACCES || descriptor == -EPERM || isClosed {
       throw .notPermitted(process.id, reason: TargetMemory.refusal(process.id))
     }
-    guard descriptor >= 0 else { throw .noControl(process.id) }
+    guard descriptor >= 0 else { return nil }
     let channel = ControlChannel(process: process, descriptor: descriptor, page: page)
+    guard bellows_load_acquire(page) == UInt(BELLOWS_CONTROL_MAGIC) else { return nil }
     try channel.check(thread)
     return channel
   }
 
   private func check(_ thread: Int32) throws(TargetError) {
     let shared = Ref<bellows_control>(page)
-    guard bellows_load_acquire(page) == UInt(BELLOWS_CONTROL_MAGIC),
-      shared.it.layout == UInt32(BELLOWS_CONTROL_LAYOUT), shared.it.process == UInt32(process.id)
+    guard shared.it.layout == UInt32(BELLOWS_CONTROL_LAYOUT), shared.it.process == UInt32(process.id)
     else { throw .noControl(process.id) }
     // A filter that came later does not know the thread's system calls, and may end the process for one.
     let status = (try? SystemFiles().text("proc/\(process.id)/task/\(thread)/status")) ?? ""
@@ -155,8 +166,12 @@ struct ControlChannel: ~Copyable {
         returned: Int(clamping: report.returned), sections: Int(report.sections),
         partial: Int(report.partial), pageblocks: Int(report.pageblocks), passes: Int(report.passes),
         pieces: (0..<19).map { Int(bellows_control_pieces(page, $0)) },
-        blockers: (0..<count).map { OfflineBlocker(bellows_control_blocker(page, Int32($0))) }))
+        blockers: (0..<count).map { OfflineBlocker(bellows_control_blocker(page, Int32($0))) }),
+      drain: DrainFigures(shared.it.drain))
   }
+
+  /// A figure that the process gives while the work goes on.
+  func result(_ place: Int32) -> Int { Int(clamping: bellows_control_result(page, place)) }
 
   private func lock(until end: ContinuousClock.Instant) throws(TargetError) {
     while bellows_channel_lock(descriptor) == 0 {

@@ -159,6 +159,7 @@ enum MoveReport {
   static func words(_ reason: PageMover.Reason) -> String {
     switch reason {
     case .busy: "busy, or pinned for a device"
+    case .locked: "locked (mlock) and busy or pinned"
     case .shared: "shared with other processes"
     case .noRoom: "no room"
     case .notReached: "came meanwhile, or not reached"

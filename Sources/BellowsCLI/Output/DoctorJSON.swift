@@ -20,12 +20,4 @@ struct DoctorJSON: Encodable {
     system = report
     findings = diagnosis.findings
   }
-
-  /// Returns the object as text with sorted keys, on one line or indented.
-  func text(pretty: Bool) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
-    return String(decoding: try encoder.encode(self), as: UTF8.self)
-  }
 }

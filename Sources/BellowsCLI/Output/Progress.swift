@@ -13,12 +13,14 @@ final class Progress {
     self.isTerminal = isTerminal
   }
 
-  /// Called now and then while the work goes on.
-  func tick() {
+  /// Called now and then while the work goes on; `done` says how far it is.
+  func tick(_ done: String? = nil) {
     let seconds = Int((ContinuousClock.now - start).components.seconds)
     guard seconds >= 2, seconds > shown, isTerminal || shown < 0 else { return }
     shown = seconds
-    StandardError.write(isTerminal ? "\r\(words) ... \(seconds) s" : "bellows: \(words) ...\n")
+    StandardError.write(
+      isTerminal
+        ? "\r\(words)\(done.map { ", \($0)" } ?? "") ... \(seconds) s\u{1b}[K" : "bellows: \(words) ...\n")
   }
 
   /// Takes the line away.

@@ -117,14 +117,6 @@ struct StressJSON: Encodable {
       hugePages: HugePageSettings(reading: files)?.mode.rawValue)
     runs = report.runs.map { run in Run(run, report) }
   }
-
-  /// Returns the object as text with sorted keys, on one line or indented.
-  func text(pretty: Bool) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
-    return String(decoding: try encoder.encode(self), as: UTF8.self)
-  }
 }
 
 extension StressJSON.Run {

@@ -45,8 +45,17 @@ struct Watched {
   /// Reads all figures of this moment; nil where the process is gone.
   func sample(_ page: borrowing WorkloadPage, since start: UInt64, base: ProcessCounters) -> StressRun.Sample?
   {
-    let before = page.counts
-    guard let memory = resident, let now = counters else { return nil }
+    var before = page.counts
+    guard var memory = resident else { return nil }
+    // What lives and what is resident are to be of one moment; this program may have waited for a processor between them.
+    for _ in 0..<3 {
+      let after = page.counts
+      if abs(after.liveBytes - before.liveBytes) <= max(before.liveBytes / 32, 256 << 10) { break }
+      before = after
+      guard let again = resident else { return nil }
+      memory = again
+    }
+    guard let now = counters else { return nil }
     let bellows = page.bellows
     return StressRun.Sample(
       seconds: Double(StressRunner.now - start) / 1e9, rss: memory.residentBytes,

@@ -153,13 +153,20 @@ struct HeapReader {
     let section = try memory.value(Section.self, at: record)
     let known = try zones().map(\.address)
     let counter = known.contains(section.zone) ? section.zone : UInt(header.zone)
-    for attempt in 0..<2000 {
+    // Who is in the middle of a change may have to wait for a processor, and may be stopped there.
+    let end = ContinuousClock.now + .seconds(2)
+    var attempt = 0
+    while true {
       if let bytes = try memory.settledBytes(at: record, count: sectionRecordBytes, changes: counter) {
         return bytes
       }
-      if attempt % 16 == 15 { usleep(20) }
+      attempt += 1
+      if attempt % 16 == 0 { usleep(attempt < 1000 ? 20 : 1000) }
+      if attempt % 1024 == 0 {
+        if target.isStopped { return try memory.bytes(at: record, count: sectionRecordBytes) }
+        if ContinuousClock.now > end { return nil }
+      }
     }
-    return nil
   }
 
   private func sections(_ records: [UInt]) throws(TargetError) -> [SectionSnapshot] {

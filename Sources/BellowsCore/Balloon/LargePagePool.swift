@@ -48,11 +48,7 @@ extension Ref where Pointee == Balloon {
     let bytes = it.traits.unitPages &<< Page.shift
     if reserved {
       // Memory of this kind cannot go while its mapping stays.
-      guard platform.attempt(.reset, unit, bytes) else { throw .noMemory }
-      platform.attempt(.noDump, unit, bytes)
-      platform.attempt(.noHuge, unit, bytes)
-      guard platform.attempt(.commit, unit, bytes) else { throw .noMemory }
-      platform.attempt(.dump, unit, bytes)
+      try mapOrdinary(section, unit, bytes)
     } else if !platform.attempt(.discard, unit, bytes) {
       throw .noMemory
     }
@@ -66,12 +62,23 @@ extension Ref where Pointee == Balloon {
       throw .noMemory
     }
     guard platform.attempt(.mapHuge, run.address, run.bytes) else { throw .noMemory }
-    if platform.attempt(.populate, run.address, run.bytes) { return }
-    platform.attempt(.reset, run.address, run.bytes)
-    platform.attempt(.noDump, run.address, run.bytes)
-    platform.attempt(.noHuge, run.address, run.bytes)
-    platform.attempt(.commit, run.address, run.bytes)
-    platform.attempt(.dump, run.address, run.bytes)
+    do throws(Refusal) {
+      // A fresh mapping: it gets its node before its page is touched.
+      try it.arena.rebind(section, run.address, run.bytes)
+      if platform.attempt(.populate, run.address, run.bytes) { return }
+    } catch {}
+    try? mapOrdinary(section, run.address, run.bytes)
     throw .noMemory
+  }
+
+  /// Ordinary pages in place of what is mapped, of the section's node.
+  private func mapOrdinary(_ section: SectionRef, _ start: UInt, _ bytes: UInt) throws(Refusal) {
+    let platform = it.arena.it.platform
+    guard platform.attempt(.reset, start, bytes) else { throw .noMemory }
+    platform.attempt(.noDump, start, bytes)
+    platform.attempt(.noHuge, start, bytes)
+    try? it.arena.rebind(section, start, bytes)
+    guard platform.attempt(.commit, start, bytes) else { throw .noMemory }
+    platform.attempt(.dump, start, bytes)
   }
 }

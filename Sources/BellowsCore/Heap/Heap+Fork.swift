@@ -56,6 +56,7 @@ extension Ref where Pointee == Heap {
     guard holder != UInt(parent) else {
       // A listener forked: the thread goes on with it here.
       bellows_store(arena.address &+ Arena.transitionOffset, UInt(bellows_thread_id()))
+      arena.handTransition(of: parent, to: bellows_thread_id())
       return
     }
     var place = arena.it.transitionSections
@@ -71,6 +72,7 @@ extension Ref where Pointee == Heap {
     }
     // Where between two steps it was caught does not matter then.
     bellows_store(address &+ Heap.cagesOffset, arena.sectionsGoing() | (it.cages & Heap.spreadBit))
+    arena.handTransition(of: UInt32(truncatingIfNeeded: holder), to: 0)
     arena.endTransition()
   }
 

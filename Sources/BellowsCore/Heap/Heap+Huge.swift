@@ -27,6 +27,7 @@ extension Ref where Pointee == Heap {
   private func mapHugeUnlimited(_ length: UInt, _ alignment: UInt) -> UInt {
     let platform = it.arena.it.platform
     guard let base = platform.reserve(length, alignment: alignment) else { return 0 }
+    it.arena.steer(Arena.anyNode, base, length)
     guard platform.attempt(.commit, base, length),
       enterHuge(HugeMapping(base: base, length: length, reserved: length, split: 0))
     else {
@@ -192,6 +193,7 @@ extension Ref where Pointee == Heap {
   private func moveRunToHuge(_ run: PageRun, length: UInt, reserving reserved: UInt) -> UInt {
     let platform = it.arena.it.platform
     guard let base = platform.reserve(reserved, alignment: HugeTable.alignment) else { return 0 }
+    it.arena.steer(Arena.anyNode, base, reserved)
     let mapping = HugeMapping(base: base, length: length, reserved: reserved, split: run.bytes)
     guard platform.attempt(.commit, base &+ run.bytes, reserved &- run.bytes), enterHuge(mapping) else {
       platform.attempt(.release, base, reserved)

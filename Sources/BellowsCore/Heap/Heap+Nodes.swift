@@ -38,7 +38,7 @@ extension Ref where Pointee == Heap {
   private func askNode() -> Int32 {
     if it.cages & Heap.spreadBit == 0 { noteSpread() }
     let node = it.arena.it.platform.currentNode
-    return node < 0 ? Arena.unboundNode : node
+    return node < 0 ? Arena.unboundNode : it.arena.serves(node)
   }
 
   /// Keeps runs off the short ways between threads, which know nothing of nodes.

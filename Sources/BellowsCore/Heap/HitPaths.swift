@@ -2,7 +2,7 @@
 //
 //   malloc  table lookup of the class, pop the thread's list                          14 instructions
 //   free    section table, granule's word == my heap?, count room down, push          23 instructions
-//           the same for blocks above 2 KiB, whose granule may be a later one           29 at most
+//           the same for blocks of longer shards, whose granule may be a later one    29 at most
 //
 // Inlined into the entry points with constants for the process heap (`Geometry.standard`, origin 0), and into
 // tests with an arena's own values.

@@ -67,6 +67,12 @@ extension Ref where Pointee == HugeTable {
     return address &- mapping.base < mapping.reserved ? after &- 1 : nil
   }
 
+  /// The first mapping that starts at `address` or above. Under the lock.
+  package func next(from address: UInt) -> HugeMapping? {
+    let place = address == 0 ? 0 : placeAfter(address &- 1)
+    return place < it.count ? entry(place).it : nil
+  }
+
   /// Enters a mapping; false where there is no memory for the table. Under the lock.
   package func insert(_ mapping: HugeMapping, arena: ArenaRef) -> Bool {
     if it.count == it.capacity {

@@ -5,11 +5,12 @@
 //       │ generation: a handle of a block that               2^63         being moved, or free
 //       └ was freed is none
 //
-// They are runs of whole pages in movable pageblocks, apart from what cannot move. When a section goes offline, the
-// unpinned ones in it are copied elsewhere, and a pinned one is what holds the section. Pinning is one
-// compare-and-exchange; who finds a block on the move waits for the table's lock, which the mover holds.
+// They are runs of whole pages in movable zones, or in movable pageblocks, apart from what cannot move. When a section goes
+// offline, the unpinned ones in it are copied elsewhere, and a pinned one is what holds the section. Pinning is one
+// compare-and-exchange; who finds a block on the move waits for the table's lock, which the mover holds. A pin for long
+// takes a block out of a movable zone first, so that the zone's sections can still go.
 //
-// (Linux: movable pages and their migration; a long-term pin there keeps a page out of the movable zone.)
+// (Linux: movable pages and their migration; FOLL_LONGTERM.)
 
 import CShims
 
@@ -153,6 +154,37 @@ extension Ref where Pointee == Relocatables {
     return nil
   }
 
+  /// The same for long, as for a device that knows the address: a block in a movable zone is moved to a normal one
+  /// first. Where somebody has it pinned already, or no normal zone has room, it stays where it is. Takes the lock; costs a
+  /// copy of the block.
+  package func pinForLong(_ handle: RelocatableHandle) -> UInt? {
+    lock.acquire()
+    defer { lock.release() }
+    guard let entry = find(handle) else { return nil }
+    if bellows_compare_exchange(entry.address, 0, Relocatables.away) {
+      let section = it.arena.knownSection(at: entry.it.address)
+      if it.arena.zone(of: section).it.kind == .movable { move(entry, isMovable: false) }
+      bellows_store_release(entry.address, 1)
+      return entry.it.address
+    }
+    while true {
+      // Nobody moves it while this thread has the lock.
+      let word = bellows_load(entry.address)
+      if bellows_compare_exchange(entry.address, word, word &+ 1) { return entry.it.address }
+    }
+  }
+
+  /// Copies a block that nobody has pinned, and marked as away, elsewhere. Where there is no room, it stays. Under the
+  /// lock.
+  private func move(_ entry: Ref<RelocatableBlock>, isMovable: Bool) {
+    let old = PageRun(address: entry.it.address, pages: entry.it.pages, isZero: false)
+    guard let target = it.arena.allocate(pages: old.pages, alignment: 1, isMovable: isMovable) else { return }
+    bellows_copy(target.address, old.address, old.bytes)
+    entry.it.address = target.address
+    it.moves = it.moves &+ 1
+    it.arena.free(old)
+  }
+
   /// Takes one pin back.
   package func unpin(_ handle: RelocatableHandle) {
     guard let entry = find(handle) else { return }
@@ -186,29 +218,27 @@ extension Ref where Pointee == Relocatables {
   func leave(_ section: SectionRef) {
     forEach(section) { entry, _ in
       guard bellows_compare_exchange(entry.address, 0, Relocatables.away) else { return }
-      let old = PageRun(address: entry.it.address, pages: entry.it.pages, isZero: false)
-      if let target = it.arena.allocate(pages: old.pages, alignment: 1, isMovable: true) {
-        bellows_copy(target.address, old.address, old.bytes)
-        entry.it.address = target.address
-        it.moves = it.moves &+ 1
-        it.arena.free(old)
-      }
+      move(entry, isMovable: true)
       bellows_store_release(entry.address, 0)
     }
   }
 
-  /// Names the pinned blocks of a section; answers the pages that they take.
-  func explain(_ section: SectionRef, _ report: inout OfflineReport) -> UInt {
+  /// Names the pinned blocks of a section; answers the pages that they take, and where nothing was tried those of the others.
+  func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport) -> UInt {
     var pages: UInt = 0
+    var movable: UInt = 0
     var count: UInt = 0
     var first: UInt = 0
     forEach(section) { entry, index in
-      guard bellows_load(entry.address) != 0 else { return }
+      guard bellows_load(entry.address) != 0 else {
+        movable = movable &+ entry.it.pages
+        return
+      }
       if first == 0 { first = RelocatableHandle(index, entry.it.generation).bits }
       count = count &+ 1
       pages = pages &+ entry.it.pages
     }
     if count != 0 { report.add(.pinned, first, count: count, bytes: pages &<< Page.shift) }
-    return pages
+    return isTried ? pages : pages &+ movable
   }
 }

@@ -23,6 +23,8 @@ package struct AddRequest: BitwiseCopyable, Sendable {
   /// Whether the memmap is advised to be of huge pages, where it is as large as one.
   package var isHuge = false
   package var isSpare = false
+  /// Whether it is what the arena begins with: see `SectionMemory.early`.
+  package var isEarly = false
   /// The memory group that the sections join; 0: none. Its node is theirs, and its hook where the request has none.
   package var group: UInt32 = 0
   package var strategy = SectionStrategy()
@@ -129,6 +131,8 @@ extension Ref where Pointee == Arena {
       section.it.memory.strategy = request.strategy
       section.it.memory.hook = request.hook
       section.it.memory.set(SectionMemory.spare, request.isSpare)
+      if request.isSpare { it.mayHaveSpares = true }
+      section.it.memory.set(SectionMemory.early, request.isEarly)
       let hosts =
         request.placement == .required || (request.placement == .preferred && it.geometry.canSelfHost)
       section.it.memory.set(SectionMemory.selfHosted, hosts)
@@ -348,8 +352,8 @@ extension Ref where Pointee == Arena {
 
   /// Gives a fresh mapping in a section the policy that the section has.
   func rebind(_ section: SectionRef, _ start: UInt, _ bytes: UInt) throws(Refusal) {
-    if section.it.memory.has(SectionMemory.prefersNode) {
-      it.platform.prefer(section.it.memory.node, start, bytes)
+    if section.it.memory.has(SectionMemory.prefersNode) || avoided != 0 {
+      steer(section.it.memory.node, start, bytes)
     } else {
       try bind(start, bytes, section.it.memory.node)
     }

@@ -32,19 +32,21 @@ extension Ref where Pointee == Arena {
 
   // MARK: Online
 
-  /// Brings sections online, all or none.
+  /// Brings sections online, all or none, each memory block in the zone of `choice`.
   ///
-  /// EINVAL: one is online; ENXIO: one is absent; EBUSY: another transition has one; EDEADLK; ENOMEM: for a hook, the
-  /// descriptors or pages cannot be made accessible; or the errno of an observer.
-  package func online(_ range: Range<UInt>) throws(Refusal) {
+  /// EINVAL: one is online; ENXIO: one is absent; EBUSY: another transition has one; EDEADLK; ENOMEM: for the zone's record,
+  /// or for a hook, the descriptors or pages cannot be made accessible; or the errno of an observer.
+  package func online(_ range: Range<UInt>, in choice: ZoneChoice = .contiguous) throws(Refusal) {
     try claimTransition()
     defer { releaseTransition() }
     try take(range, in: .offline, else: .invalid)
     defer { giveBack(range) }
     var asked = range.lowerBound
+    var kind = ZoneKind.normal
     do throws(Refusal) {
       while asked < range.upperBound {
-        try askOnline(known(asked))
+        if asked % UInt(it.blockSections) == 0 { kind = chooseZone(ofBlock: asked, choice) }
+        try askOnline(known(asked), kind)
         asked = asked &+ 1
       }
     } catch {
@@ -59,8 +61,8 @@ extension Ref where Pointee == Arena {
   }
 
   /// What may be refused. Undoes itself.
-  private func askOnline(_ section: SectionRef) throws(Refusal) {
-    do throws(Refusal) { try open(section) } catch {
+  private func askOnline(_ section: SectionRef, _ kind: ZoneKind) throws(Refusal) {
+    do throws(Refusal) { try open(section, kind) } catch {
       shut(section)
       throw error
     }
@@ -74,7 +76,7 @@ extension Ref where Pointee == Arena {
     }
   }
 
-  private func open(_ section: SectionRef) throws(Refusal) {
+  private func open(_ section: SectionRef, _ kind: ZoneKind) throws(Refusal) {
     let committed = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
     let hasHook = section.it.memory.hook.function != nil
     section.it.memory.set(SectionMemory.opened, committed < it.geometry.sectionBytes)
@@ -83,10 +85,7 @@ extension Ref where Pointee == Arena {
       // Its body is a fresh mapping since it was offline.
       try rebind(section, section.it.base &+ committed, it.geometry.sectionBytes &- committed)
     }
-    growth.acquire()
-    let zone = makeZone(node: section.it.memory.node)
-    growth.release()
-    guard let zone else { throw .noMemory }
+    guard let zone = enterZone(section, kind) else { throw .noMemory }
     guard hasHook else { return }
     // Each page is described as its owner's.
     guard it.platform.attempt(.populate, section.it.memmap, it.geometry.memmapBytes),
@@ -104,6 +103,7 @@ extension Ref where Pointee == Arena {
 
   /// Undoes what `open` did, where it came to nothing.
   private func shut(_ section: SectionRef) {
+    leaveZone(section)
     if section.it.memory.has(SectionMemory.filled) {
       it.platform.attempt(.discard, section.it.memmap, it.geometry.memmapBytes)
     }
@@ -126,7 +126,8 @@ extension Ref where Pointee == Arena {
   }
 
   private func finishOnline(_ section: SectionRef) {
-    let zone = zone(node: section.it.memory.node) ?? it.zone
+    unlistOffline(section)
+    let zone = lastZone(of: section)
     if let hook = section.it.memory.hook.function {
       let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
       let end = section.it.base &+ it.geometry.sectionBytes
@@ -187,7 +188,7 @@ extension Ref where Pointee == Arena {
   /// transition has one; EDEADLK; EINTR; or the errno of an observer.
   package func offline(
     _ range: Range<UInt>, _ request: OfflineRequest, _ report: inout OfflineReport,
-    sleep: @escaping @convention(c) (UInt64) -> Void
+    _ client: some OfflineClient
   ) throws(Refusal) {
     try claimTransition()
     defer { releaseTransition() }
@@ -196,8 +197,7 @@ extension Ref where Pointee == Arena {
     for index in range {
       known(index).it.chain = index &+ 1 < range.upperBound ? known(index &+ 1).address : 0
     }
-    let answer = takeOffline(
-      known(range.lowerBound), request, &report, arenaClient(sleep))
+    let answer = takeOffline(known(range.lowerBound), request, &report, client)
     guard answer == 0 else { throw Refusal(answer) }
   }
 
@@ -259,6 +259,7 @@ extension Ref where Pointee == Arena {
   }
 
   func finishRemoval(_ section: SectionRef) {
+    unlistOffline(section)
     releaseMemmap(section)
     tearDown(section)
     growth.acquire()
@@ -281,18 +282,15 @@ extension Ref where Pointee == Arena {
 
   // MARK: The engine's view
 
-  func arenaClient(_ sleep: @escaping @convention(c) (UInt64) -> Void) -> ArenaClient {
-    ArenaClient(arena: self, sleep: sleep)
-  }
-
-  fileprivate func announce(_ event: OfflineEvent, _ section: SectionRef) -> Int32 {
+  /// Tells the observers.
+  package func announce(_ event: OfflineEvent, _ section: SectionRef) -> Objection {
     switch event {
     case .goingOffline:
       // What the arena added by need was never counted.
       let isLast = section.it.memory.has(SectionMemory.counted) && countNode(section, -1) == 0
       section.it.memory.set(SectionMemory.decidesNode, isLast)
-      let answer = isLast ? notify(.nodeRemovingLast, section) : 0
-      return answer != 0 ? answer : notify(.goingOffline, section)
+      let answer = isLast ? ask(.nodeRemovingLast, section) : Objection()
+      return answer.errno != 0 ? answer : ask(.goingOffline, section)
     case .cancelOffline:
       _ = notify(.cancelOffline, section)
       if section.it.memory.has(SectionMemory.decidesNode) { _ = notify(.nodeCancelRemovingLast, section) }
@@ -308,28 +306,6 @@ extension Ref where Pointee == Arena {
       _ = countNode(section, 1)
       _ = notify(.online, section)
     }
-    return 0
+    return Objection()
   }
-}
-
-/// An arena's own pages: nothing to drain, and what is in use is pages.
-struct ArenaClient: OfflineClient {
-  let arena: ArenaRef
-  let sleep: @convention(c) (UInt64) -> Void
-
-  func announce(_ event: OfflineEvent, _ section: SectionRef, _ report: inout OfflineReport) -> Int32 {
-    let answer = arena.announce(event, section)
-    if answer != 0 { report.add(.vetoed, UInt(answer), count: 1, bytes: 0) }
-    return answer
-  }
-  func began(_ section: SectionRef) {}
-  func drain() {}
-  func drain(_ section: SectionRef) {}
-  func explain(_ section: SectionRef, _ report: inout OfflineReport) {
-    let used = arena.zone(of: section).census(section).used
-    if used != 0 { report.add(.pages, 0, count: used, bytes: used &<< Page.shift) }
-  }
-  func returns(_ section: SectionRef) {}
-  func ended(_ section: SectionRef, isOffline: Bool) {}
-  func wait(milliseconds: UInt64) { sleep(milliseconds) }
 }

@@ -1,4 +1,6 @@
-// Taking an arena's sections offline and bringing them back: which ones, and one transition at a time.
+// Taking an arena's sections offline and bringing them back by amount or by address: which ones, and one such change at a time,
+// since what heaps on the arena keep is asked for all of them at once. It is a transition like others (Arena+Transition.swift),
+// with the tokens of its sections.
 //
 // Sections that are offline stay reserved, with their records in the arena's directory; the arena keeps a list of
 // them. Growth never uses them: only `online` does.
@@ -8,17 +10,84 @@ import CShims
 extension Ref where Pointee == Arena {
   // MARK: The transition's token
 
-  /// Takes the token: 0; EBUSY where another thread has it, EDEADLK where this one does (a listener that calls back).
+  /// Begins such a change: 0; EBUSY where another thread is at one, EDEADLK where this thread has a transition (a listener that
+  /// calls back).
   package func beginTransition() -> Int32 {
     let place = address &+ Arena.transitionOffset
     let thread = UInt(bellows_thread_id())
+    do throws(Refusal) { try claimTransition() } catch { return error.number }
     if bellows_compare_exchange(place, 0, thread) { return 0 }
-    return bellows_load(place) == thread ? HotplugErrno.deadlock : HotplugErrno.busy
+    releaseTransition()
+    return HotplugErrno.busy
   }
 
+  /// Gives the tokens back.
   package func endTransition() {
-    it.transitionSections = 0
+    giveBackChain()
     bellows_store_release(address &+ Arena.transitionOffset, 0)
+    releaseTransition()
+  }
+
+  private func giveBackChain() {
+    growth.acquire()
+    var place = it.transitionSections
+    it.transitionSections = 0
+    while place != 0 {
+      SectionRef(place).it.token = 0
+      place = SectionRef(place).it.chain
+    }
+    growth.release()
+  }
+
+  /// Takes the token of a section that is to be all of the change: EBUSY where another transition has it, EINVAL where none is
+  /// there.
+  func takeOnly(_ section: SectionRef) -> Int32 {
+    giveBackChain()
+    growth.acquire()
+    defer { growth.release() }
+    guard section.it.state != .absent, section.it.state != .device else { return HotplugErrno.invalid }
+    guard section.it.token == 0 else { return HotplugErrno.busy }
+    section.it.token = bellows_thread_id()
+    section.it.chain = 0
+    it.transitionSections = section.address
+    return 0
+  }
+
+  /// Chains the sections that are on their way offline and in no transition, and `count` more, the emptiest first and of equals
+  /// the youngest, with their tokens. Takes the growth lock, and each zone's in turn; O(count * sections * pageblocks).
+  private func chainCheapest(_ count: UInt) {
+    growth.acquire()
+    var head: UInt = 0
+    forEachZone { $0.chainGoing(&head, bellows_thread_id()) }
+    it.transitionSections = head
+    growth.release()
+    let stayed = head
+    for _ in 0..<count {
+      guard let section = cheapest(chainedFrom: it.transitionSections, upTo: stayed), takeOnline(section)
+      else { return }
+    }
+  }
+
+  private func takeOnline(_ section: SectionRef) -> Bool {
+    growth.acquire()
+    defer { growth.release() }
+    guard section.it.token == 0, section.it.state == .online else { return false }
+    section.it.token = bellows_thread_id()
+    section.it.chain = it.transitionSections
+    it.transitionSections = section.address
+    return true
+  }
+
+  private func cheapest(chainedFrom head: UInt, upTo end: UInt) -> SectionRef? {
+    var best: SectionRef? = nil
+    var least = UInt.max
+    forEachZone { zone in
+      guard let (section, used) = zone.cheapest(chainedFrom: head, upTo: end) else { return }
+      if let known = best, used > least || (used == least && section.it.number < known.it.number) { return }
+      least = used
+      best = section
+    }
+    return best
   }
 
   // MARK: Offline
@@ -33,7 +102,7 @@ extension Ref where Pointee == Arena {
     if refusal != 0 { return refusal }
     defer { endTransition() }
     let sectionPages = it.geometry.sectionPages
-    it.transitionSections = chainCheapest((pages &+ (sectionPages &- 1)) / sectionPages)
+    chainCheapest((pages &+ (sectionPages &- 1)) / sectionPages)
     guard it.transitionSections != 0 else { return pages == 0 ? 0 : HotplugErrno.busy }
     return takeOffline(SectionRef(it.transitionSections), request, &report, client)
   }
@@ -46,8 +115,8 @@ extension Ref where Pointee == Arena {
     let refusal = beginTransition()
     if refusal != 0 { return refusal }
     defer { endTransition() }
-    section.it.chain = 0
-    it.transitionSections = section.address
+    let theirs = takeOnly(section)
+    guard theirs == 0 else { return theirs }
     return takeOffline(section, request, &report, client)
   }
 
@@ -64,8 +133,8 @@ extension Ref where Pointee == Arena {
     while left > 0 {
       let section = firstWithCages() ?? SectionRef(it.offlineSections)
       guard section.address != 0 else { return HotplugErrno.outOfMemory }
-      section.it.chain = 0
-      it.transitionSections = section.address
+      let theirs = takeOnly(section)
+      guard theirs == 0 else { return theirs }
       let error = bringBack(section, &report, client)
       if error != 0 { return error }
       left = left &- 1
@@ -79,39 +148,43 @@ extension Ref where Pointee == Arena {
     let refusal = beginTransition()
     if refusal != 0 { return refusal }
     defer { endTransition() }
-    section.it.chain = 0
-    it.transitionSections = section.address
+    let theirs = takeOnly(section)
+    guard theirs == 0 else { return theirs }
     return bringBack(section, &report, client)
   }
 
   // MARK: The list of those that are offline
 
-  /// The transition's.
+  /// Takes the growth lock; O(1).
   func listOffline(_ section: SectionRef) {
+    growth.acquire()
+    defer { growth.release() }
     section.it.next = it.offlineSections
+    section.it.previous = 0
+    if it.offlineSections != 0 { SectionRef(it.offlineSections).it.previous = section.address }
     it.offlineSections = section.address
     it.offlineCount = it.offlineCount &+ 1
   }
 
+  /// Takes a section out, if it is in: those that never were online are not. Takes the growth lock; O(1).
   func unlistOffline(_ section: SectionRef) {
-    if it.offlineSections == section.address {
+    growth.acquire()
+    defer { growth.release() }
+    guard isListedOffline(section) else { return }
+    if section.it.previous == 0 {
       it.offlineSections = section.it.next
     } else {
-      var place = it.offlineSections
-      while SectionRef(place).it.next != section.address { place = SectionRef(place).it.next }
-      SectionRef(place).it.next = section.it.next
+      SectionRef(section.it.previous).it.next = section.it.next
     }
+    if section.it.next != 0 { SectionRef(section.it.next).it.previous = section.it.previous }
     section.it.next = 0
+    section.it.previous = 0
     it.offlineCount = it.offlineCount &- 1
   }
 
+  /// Of a section that is offline.
   package func isListedOffline(_ section: SectionRef) -> Bool {
-    var place = it.offlineSections
-    while place != 0 {
-      if place == section.address { return true }
-      place = SectionRef(place).it.next
-    }
-    return false
+    section.it.previous != 0 || it.offlineSections == section.address
   }
 
   // MARK: Questions
@@ -125,16 +198,17 @@ extension Ref where Pointee == Arena {
 }
 
 extension Ref where Pointee == Zone {
-  /// Chains the sections that are on their way offline before `head`. Takes the zone's lock; O(sections).
-  func chainGoing(_ head: inout UInt) {
+  /// Chains the sections that are on their way offline and in no transition before `head`, with tokens of `thread`. Under the
+  /// growth lock; takes the zone's; O(sections).
+  func chainGoing(_ head: inout UInt, _ thread: UInt32) {
     lock.acquire()
     defer { lock.release() }
     var place = it.firstSection
     while place != 0 {
       let section = SectionRef(place)
       place = section.it.next
-      section.it.chain = 0
-      if section.it.state == .goingOffline {
+      if section.it.state == .goingOffline, section.it.token == 0 {
+        section.it.token = thread
         section.it.chain = head
         head = section.address
       }

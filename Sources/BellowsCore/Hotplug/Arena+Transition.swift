@@ -1,7 +1,7 @@
 // Who changes which section: one transition at a time for each.
 //
 // A transition has a token on each of its sections; another one that wants the section gets EBUSY at once. A thread
-// has one transition at a time: a second one, from inside an observer, hook or strategy, gets EDEADLK.
+// has one transition at a time: a second one, from inside a listener, observer, hook or strategy, gets EDEADLK.
 
 import CShims
 
@@ -34,10 +34,12 @@ extension Ref where Pointee == Arena {
     it.transitions[free] = thread
   }
 
-  func releaseTransition() {
-    let thread = bellows_thread_id()
+  func releaseTransition() { handTransition(of: bellows_thread_id(), to: 0) }
+
+  /// The transition of a thread is another one's, or nobody's (0).
+  func handTransition(of thread: UInt32, to other: UInt32) {
     growth.acquire()
-    for place in 0..<16 where it.transitions[place] == thread { it.transitions[place] = 0 }
+    for place in 0..<16 where it.transitions[place] == thread { it.transitions[place] = other }
     growth.release()
   }
 
@@ -46,7 +48,7 @@ extension Ref where Pointee == Arena {
     growth.acquire()
     defer { growth.release() }
     for place in 0..<16 where it.transitions[place] != 0 { return true }
-    return it.transition != 0
+    return false
   }
 
   /// Takes the tokens of all sections of a range, or none: ENXIO where one is absent or a device's, EBUSY where a

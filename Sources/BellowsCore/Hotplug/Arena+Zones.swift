@@ -1,9 +1,12 @@
-// The zones of an arena: one for each node that it has memory of.
+// The zones of an arena: one for each node that it has memory of, and one more for what of it is for movable pages.
 //
-//   first zone ──next──► node 0 ──next──► node 1 ──next──► ...        in the order in which they came
-//       │                  │                │
-//       │                sections         sections                    each belongs to one zone while it is online
+//   first zone ──next──► node 0 ──next──► node 1 ──next──► node 0, movable ──next──► ...    in the order in which they came
+//       │                  │                │                 │
+//       │                sections         sections          sections            each belongs to one zone while it is online
 //   sections of no node in particular: the kernel places a page where it is touched first
+//
+// In a movable zone lives only what can move; nothing else is ever allocated there. What can move is allocated in a node's
+// movable zone first and then in its normal one (Linux: ZONE_MOVABLE, the highest of a node's zones).
 //
 // A request names the node that it wants: the zone of that node comes first, the others by their distance from it, those
 // that are as far in order of age (Linux: zonelists, mm/page_alloc.c). Where an arena may grow on a node, it does so
@@ -39,7 +42,7 @@ extension Ref where Pointee == Arena {
   package var isSpread: Bool { bellows_load(address &+ Arena.nodesOffset) & Arena.spreadBit != 0 }
 
   /// Nodes that the arena grows on for who wants their memory, as bits 0 to 62.
-  private var growthNodes: UInt64 {
+  var growthNodes: UInt64 {
     UInt64(bellows_load(address &+ Arena.nodesOffset)) & ~UInt64(Arena.spreadBit)
   }
 
@@ -47,8 +50,10 @@ extension Ref where Pointee == Arena {
     node >= 0 && growthNodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0
   }
 
-  /// Lets the arena grow on `nodes`, as bits 0 to 62, where there are several. Before there are zones of nodes.
+  /// Lets the arena grow on `nodes`, as bits 0 to 62, where there are several, and on those that come later. None: threads'
+  /// memory policies decide, and that stays so. Before there are zones of nodes.
   package func spread(over nodes: UInt64) {
+    it.followsNodes = nodes != 0
     guard nodes & (nodes &- 1) != 0 else { return }
     bellows_store(address &+ Arena.nodesOffset, UInt(nodes) | Arena.spreadBit)
   }
@@ -71,34 +76,35 @@ extension Ref where Pointee == Arena {
   }
 
   /// The zone of a node's memory, -1 for the first; nil: there is none.
-  package func zone(node: Int32) -> ZoneRef? {
-    if node < 0 { return it.zone }
+  package func zone(node: Int32, _ kind: ZoneKind = .normal) -> ZoneRef? {
+    if node < 0, kind == .normal { return it.zone }
+    let node = max(node, -1)
     var place = bellows_load_acquire(it.zone.address &+ Zone.nextOffset)
     while place != 0 {
-      if ZoneRef(place).it.node == node { return ZoneRef(place) }
+      if ZoneRef(place).it.node == node, ZoneRef(place).it.kind == kind { return ZoneRef(place) }
       place = bellows_load_acquire(place &+ Zone.nextOffset)
     }
     return nil
   }
 
   /// The zone of a node's memory, made if there is none; nil: no memory for it. Under the growth lock.
-  package func makeZone(node: Int32) -> ZoneRef? {
-    if let known = zone(node: node) { return known }
+  package func makeZone(node: Int32, _ kind: ZoneKind = .normal) -> ZoneRef? {
+    if let known = zone(node: node, kind) { return known }
     guard node < 64, let memory = it.metadata.allocate(UInt(MemoryLayout<Zone>.size), platform: it.platform)
     else { return nil }
     var last = it.zone
-    var nodes = 0
+    var isSecondNode = false
     forEachZone {
       last = $0
-      nodes &+= 1
+      if node >= 0, $0.it.node >= 0, $0.it.node != node { isSecondNode = true }
     }
     let zone = ZoneRef(memory)
     zone.initialise(
-      geometry: it.geometry, platform: it.platform, node: node, number: last.it.number &+ 1)
-    zone.learnDistances()
+      geometry: it.geometry, platform: it.platform, node: node, kind: kind, number: last.it.number &+ 1)
+    if node >= 0 { zone.learnDistances() }
+    bellows_store(zone.address &+ Zone.servingOffset, bellows_load(address &+ Arena.servingOffset))
     bellows_store_release(last.address &+ Zone.nextOffset, zone.address)
-    // The second node.
-    if nodes > 1 { noteSpread() }
+    if isSecondNode { noteSpread() }
     return zone
   }
 
@@ -113,6 +119,7 @@ extension Ref where Pointee == Arena {
   package func allocateHere(
     pages: UInt, alignment: UInt, isMovable: Bool = false, node: Int32 = Arena.anyNode
   ) -> PageOutcome {
+    if let run = takeMovable(pages: pages, alignment: alignment, isMovable, node) { return .run(run) }
     let own = zone(node: node) ?? it.zone
     let outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
     if case .run = outcome { return outcome }
@@ -121,17 +128,30 @@ extension Ref where Pointee == Arena {
     return outcome
   }
 
-  /// The same of the zones other than `own`, the nearest first; and before them of `own`, where the caller has not asked it.
+  /// From the movable zone of a node, what can move.
+  @inline(__always)
+  private func takeMovable(pages: UInt, alignment: UInt, _ isMovable: Bool, _ node: Int32) -> PageRun? {
+    guard isMovable, let zone = zone(node: node, .movable),
+      case .run(let run) = zone.allocate(pages: pages, alignment: alignment, isMovable: true)
+    else { return nil }
+    return run
+  }
+
+  /// The same of the zones of nodes other than `own`'s, the nearest first; and before them of `own`, where the caller has not
+  /// asked it.
   private func fallBack(
     from own: ZoneRef, _ includesOwn: Bool = false, pages: UInt, alignment: UInt, _ isMovable: Bool
   ) -> PageOutcome {
     if includesOwn {
+      if let run = takeMovable(pages: pages, alignment: alignment, isMovable, own.it.node) {
+        return .run(run)
+      }
       let outcome = own.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
       if case .run = outcome { return outcome }
     }
     guard hasSeveralZones else { return .none }
     var after: UInt = 0
-    while let (zone, rank) = nearest(own, after: after) {
+    while let (zone, rank) = nearest(own, after: after, isMovable) {
       let outcome = zone.allocate(pages: pages, alignment: alignment, isMovable: isMovable)
       if case .run = outcome { return outcome }
       after = rank
@@ -141,13 +161,18 @@ extension Ref where Pointee == Arena {
 
   private var hasSeveralZones: Bool { bellows_load_acquire(it.zone.address &+ Zone.nextOffset) != 0 }
 
-  /// The zone that comes after rank `after` in the fallback order of `own`, and its rank. O(zones).
-  package func nearest(_ own: ZoneRef, after: UInt) -> (ZoneRef, UInt)? {
+  /// The zone that comes after rank `after` in the fallback order of `own`, and its rank: of other nodes, and movable ones
+  /// for what can move alone. O(zones).
+  package func nearest(_ own: ZoneRef, after: UInt, _ isMovable: Bool = false) -> (ZoneRef, UInt)? {
     var best: ZoneRef? = nil
     var least = UInt.max
     forEachZone { zone in
-      guard zone.address != own.address else { return }
-      let rank = own.distance(to: zone.it.node) &<< 16 | (UInt(zone.it.number) &+ 1)
+      guard zone.it.node != own.it.node, isMovable || zone.it.kind == .normal else { return }
+      let isSecond: UInt = isMovable && zone.it.kind == .normal ? 1 : 0
+      // Memory of a node that is kept off is the last resort.
+      let isAvoided: UInt = avoids(zone.it.node) ? 1 &<< 32 : 0
+      let rank =
+        isAvoided | (own.distance(to: zone.it.node) &<< 1 | isSecond) &<< 16 | (UInt(zone.it.number) &+ 1)
       guard rank > after, rank < least else { return }
       least = rank
       best = zone
@@ -160,6 +185,7 @@ extension Ref where Pointee == Arena {
   func allocateGrowing(
     pages: UInt, alignment: UInt, _ mayGrow: Bool, _ isMovable: Bool, _ node: Int32
   ) -> PageRun? {
+    if let run = takeMovable(pages: pages, alignment: alignment, isMovable, node) { return run }
     let own = zone(node: node)
     var outcome = PageOutcome.none
     if let own {
@@ -200,7 +226,7 @@ extension Ref where Pointee == Arena {
     {
       return run
     }
-    guard let section = addSection(for: node),
+    guard let section = takeSpare(for: node) ?? addSection(for: node),
       case .run(let run) = zone(of: section).allocate(
         pages: pages, alignment: alignment, isMovable: isMovable)
     else {
@@ -212,9 +238,71 @@ extension Ref where Pointee == Arena {
   /// Adds a section whose pages come from `node` as long as it has any. Where the system has no policy for that node, of no
   /// node in particular, and nobody asks for that node again. Under the growth lock.
   private func addSection(for node: Int32) -> SectionRef? {
-    guard growsOn(node), makeZone(node: node) != nil
-    else { return addSection() }
-    return addSection(node: node)
+    learnNodes()
+    let node = growsOn(node) && makeZone(node: node) != nil ? node : -1
+    return it.blockSections > 1 ? addBlock(node: node) : addSection(node: node)
+  }
+
+  /// The lowest memory block in reserve comes online in place of one that would be added: its descriptors are resident
+  /// already. As with all that comes by need, observers are not asked, so one with an online hook does not come. Nil: none
+  /// is kept, or none that could be of this node. Under the growth lock; O(sections) where there are spares.
+  private func takeSpare(for node: Int32) -> SectionRef? {
+    guard it.mayHaveSpares else { return nil }
+    var found: SectionRef?
+    it.mayHaveSpares = false
+    forEachSection { section in
+      guard section.it.token == 0, section.it.state == .offline, section.it.memory.has(SectionMemory.spare)
+      else {
+        if section.it.token != 0 { it.mayHaveSpares = true }
+        return
+      }
+      it.mayHaveSpares = true
+      if found == nil, section.it.memory.node == node || node < 0 || section.it.memory.node < 0,
+        isReady(blockOf: section)
+      {
+        found = section
+      }
+    }
+    guard let found, let zone = makeZone(node: found.it.memory.node) else { return nil }
+    for index in block(of: found) {
+      let section = known(index)
+      section.it.memory.set(SectionMemory.spare, false)
+      join(section, zone)
+      zone.attach(section)
+    }
+    return found
+  }
+
+  private func block(of section: SectionRef) -> Range<UInt> {
+    let unit = UInt(it.blockSections)
+    let first = index(of: section) / unit &* unit
+    return first..<(first &+ unit)
+  }
+
+  /// Whether all sections of a spare's memory block can come online just so: nobody has them, no hook wants their pages,
+  /// and their pages are bound as they were when they were added.
+  private func isReady(blockOf section: SectionRef) -> Bool {
+    for index in block(of: section) {
+      guard let section = self.section(index: index), section.it.token == 0, section.it.state == .offline,
+        section.it.memory.has(SectionMemory.spare), section.it.memory.hook.function == nil
+      else { return false }
+      let committed = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
+      do throws(Refusal) {
+        if committed < it.geometry.sectionBytes {
+          try rebind(section, section.it.base &+ committed, it.geometry.sectionBytes &- committed)
+        }
+      } catch { return false }
+    }
+    return true
+  }
+
+  /// Memory of a node that was plugged in since the start is grown on from now on. Three system calls, for each section. A thread
+  /// with a memory policy of its own learns nothing.
+  private func learnNodes() {
+    guard it.followsNodes else { return }
+    let now = it.platform.localNodes & ~UInt64(Arena.spreadBit)
+    guard now & (now &- 1) != 0, now != growthNodes else { return }
+    bellows_store(address &+ Arena.nodesOffset, UInt(now) | Arena.spreadBit)
   }
 
   /// The system does not know a node, or does not let the process have its memory.
@@ -309,27 +397,5 @@ extension Ref where Pointee == Arena {
     var found: SectionRef? = nil
     forEachZone { if found == nil { found = $0.firstWithCages() } }
     return found
-  }
-
-  /// Chains the sections that are on their way offline, and `count` more, the emptiest first and of equals the
-  /// youngest; answers the first, or 0. Takes each zone's lock in turn; O(count * sections * pageblocks).
-  func chainCheapest(_ count: UInt) -> UInt {
-    var head: UInt = 0
-    forEachZone { $0.chainGoing(&head) }
-    let stayed = head
-    for _ in 0..<count {
-      var best: SectionRef? = nil
-      var least = UInt.max
-      forEachZone { zone in
-        guard let (section, used) = zone.cheapest(chainedFrom: head, upTo: stayed) else { return }
-        if let known = best, used > least || (used == least && section.it.number < known.it.number) { return }
-        least = used
-        best = section
-      }
-      guard let section = best else { break }
-      section.it.chain = head
-      head = section.address
-    }
-    return head
   }
 }

@@ -18,12 +18,12 @@ package struct Arena: BitwiseCopyable {
   package var balloons: UInt
   /// The record of the sub-blocks; 0 until somebody asks for it. Atomic.
   package var subBlocks: UInt
-  /// The number of the thread that takes sections offline or brings them back; 0: none. Taken by
+  /// The number of the thread that takes sections offline or brings them back by amount or address; 0: none. Taken by
   /// compare-and-exchange (Arena+Offline.swift).
   package var transition: UInt
   /// The first of the sections that it is at, by `chain`; 0: none.
   package var transitionSections: UInt
-  /// Sections that are offline, by `next`. The transition's.
+  /// Sections that are offline and were online, by `next` and `previous`. Under the growth lock.
   package var offlineSections: UInt
   package var offlineCount: UInt
   /// The heaps on the arena, by `nextOnArena`, and its relocatable blocks; 0: none.
@@ -31,6 +31,10 @@ package struct Arena: BitwiseCopyable {
   package var relocatables: UInt
   /// Nodes that the arena grows on, as bits, and `spreadBit`. Written under the growth lock (Arena+Zones.swift).
   package var nodes: UInt
+  /// Nodes that memory is kept off, and those that serve meanwhile, as bits. Written under the growth lock
+  /// (Arena+Avoid.swift).
+  package var avoided: UInt
+  package var serving: UInt
   package var platform: Platform
   package var geometry: Geometry
   /// The first zone: memory of no node in particular. All there is on a machine with one node.
@@ -48,6 +52,10 @@ package struct Arena: BitwiseCopyable {
   package var lastSection: UInt
   /// Whether an allocation may add a section where there is no room.
   package var growsByNeed = true
+  /// Whether nodes that come later are grown on, too. Written when the arena is made.
+  package var followsNodes = false
+  /// Whether there may be spares: false where none was ever kept, or the last look found none. Under the growth lock.
+  package var mayHaveSpares = false
   /// No place for a section is free below this one. Of a reservation of its own.
   package var lowestAbsent: UInt = 0
   /// The threads that have a transition under way. Under the growth lock.
@@ -57,8 +65,7 @@ package struct Arena: BitwiseCopyable {
   /// Memmaps in reserve, linked through their first words, and how many.
   package var spareMemmaps: UInt = 0
   package var spareMemmapCount: UInt = 0
-  /// Sections of a memory block: what comes and goes together. Set when the arena is made; with more than one, sections
-  /// come by `add` alone.
+  /// Sections of a memory block: what comes and goes together. Set when the arena is made.
   package var blockSections: UInt32 = 1
   /// The first memory group; records are never freed. Under the growth lock.
   package var groups: UInt = 0
@@ -71,6 +78,8 @@ package struct Arena: BitwiseCopyable {
   package static var heapsOffset: UInt { 56 }
   package static var relocatablesOffset: UInt { 64 }
   package static var nodesOffset: UInt { 72 }
+  package static var avoidedOffset: UInt { 80 }
+  package static var servingOffset: UInt { 88 }
   /// Memory of several nodes is here, or may come.
   package static var spreadBit: UInt { 1 &<< 63 }
   /// No wish for a node: whatever is there, before the arena grows.
@@ -115,7 +124,8 @@ extension Ref where Pointee == Arena {
     }
     it = Arena(
       growthWord: 0, balloons: 0, subBlocks: 0, transition: 0, transitionSections: 0, offlineSections: 0,
-      offlineCount: 0, heaps: 0, relocatables: 0, nodes: 0, platform: platform, geometry: geometry,
+      offlineCount: 0, heaps: 0, relocatables: 0, nodes: 0, avoided: 0, serving: 0, platform: platform,
+      geometry: geometry,
       zone: zone,
       table: table,
       metadata: metadata,
@@ -166,7 +176,11 @@ extension Ref where Pointee == Arena {
     guard mayGrow else { return nil }
     // Memory that a balloon holds is the last resort.
     while relieve(pages) {
-      if case .run(let run) = allocateHere(pages: pages, alignment: alignment, node: node) { return run }
+      if case .run(let run) = allocateHere(
+        pages: pages, alignment: alignment, isMovable: isMovable, node: node)
+      {
+        return run
+      }
     }
     return nil
   }
@@ -185,27 +199,53 @@ extension Ref where Pointee == Arena {
   /// `isWithheld`: the allocator gets none of its pages, and all of its descriptors are resident. `node`: whose zone is
   /// there; its pages are to come from it.
   package func addSection(isWithheld: Bool = false, node: Int32 = -1) -> SectionRef? {
+    guard let place = reserveSection(), let section = prepare(place, isWithheld: isWithheld, node: node)
+    else { return nil }
+    publish(section, isWithheld: isWithheld)
+    return section
+  }
+
+  /// The same with a memory block of several sections, all or none: the first of them. Under the growth lock.
+  func addBlock(node: Int32) -> SectionRef? {
+    let unit = UInt(it.blockSections)
+    guard let first = absentRun(of: unit, alignment: unit) else { return nil }
+    var ready = first
+    while ready < first &+ unit, let place = place(at: ready), prepare(place, node: node) != nil {
+      ready = ready &+ 1
+    }
+    guard ready == first &+ unit else {
+      while ready > first {
+        ready = ready &- 1
+        if let place = place(at: ready) { unreserveSection(place) }
+      }
+      return nil
+    }
+    for index in first..<ready { publish(known(index)) }
+    return known(first)
+  }
+
+  /// All of an addition that may fail, and undoes itself. The section is not yet anybody's to find.
+  private func prepare(_ place: Place, isWithheld: Bool = false, node: Int32) -> SectionRef? {
     let geometry = it.geometry
     let platform = it.platform
-    guard let place = reserveSection() else { return nil }
     let section = SectionRef(place.record)
     let memmapBlocks = (geometry.memmapBytes &+ (geometry.pageblockBytes &- 1)) &>> geometry.pageblockShift
     section.it.base = place.base
     section.it.arena = address
     section.it.memmap = place.base
-    section.it.number = it.births
     section.it.memory.node = -1
     section.it.memory.set(SectionMemory.selfHosted | SectionMemory.registered)
     if node >= 0 {
       // Before a page of it is touched, those of its memmap included.
-      if platform.prefer(node, place.base, place.blocks &<< geometry.pageblockShift) {
+      if steer(node, place.base, place.blocks &<< geometry.pageblockShift) {
         section.it.memory.node = node
         section.it.memory.set(SectionMemory.prefersNode)
       } else {
         forgetGrowth(on: node)
       }
+    } else {
+      steer(node, place.base, place.blocks &<< geometry.pageblockShift)
     }
-    let zone = zone(node: section.it.memory.node) ?? it.zone
     section.it.memory.altmap = Altmap(
       base: (place.base &- it.reservation) &>> Page.shift, free: geometry.memmapBytes &>> Page.shift)
     _ = section.it.memory.altmap.allocate(geometry.memmapBytes &>> Page.shift)
@@ -218,20 +258,31 @@ extension Ref where Pointee == Arena {
     section.it.freeBlocks = section.it.blocks
     section.it.committedBlocks = 0
 
-    guard zone.commit(section, through: memmapBlocks), it.table.prepare(place.base, platform: platform),
+    guard zone(for: section).commit(section, through: memmapBlocks),
+      it.table.prepare(place.base, platform: platform),
       !isWithheld || platform.attempt(.populate, place.base, geometry.memmapBytes)
     else {
       unreserveSection(place)
       return nil
     }
-    it.births &+= 1
-    it.sections &+= 1
-    it.lastSection = place.base
-    it.table.set(place.base, memmap: place.base)
-    section.move(to: .offline)
-    zone.attach(section, isWithheld: isWithheld)
     return section
   }
+
+  private func publish(_ section: SectionRef, isWithheld: Bool = false) {
+    section.it.number = it.births
+    it.births &+= 1
+    it.sections &+= 1
+    it.lastSection = section.it.base
+    it.table.set(section.it.base, memmap: section.it.base)
+    section.move(to: .offline)
+    section.it.memory.set(SectionMemory.early)
+    let zone = zone(for: section)
+    join(section, zone)
+    zone.attach(section, isWithheld: isWithheld)
+  }
+
+  /// The zone that a section comes online into.
+  func zone(for section: SectionRef) -> ZoneRef { zone(node: section.it.memory.node) ?? it.zone }
 
   private struct Place {
     var base: UInt
@@ -271,6 +322,13 @@ extension Ref where Pointee == Arena {
       return nil
     }
     return Place(base: base, blocks: bytes &>> geometry.pageblockShift, record: record)
+  }
+
+  /// A place of the reservation, by section index, and its record.
+  private func place(at index: UInt) -> Place? {
+    let base = it.reservation &+ index &<< it.geometry.sectionShift
+    guard let record = enterRecord(base) else { return nil }
+    return Place(base: base, blocks: it.geometry.pageblocksPerSection, record: record)
   }
 
   private func unreserveSection(_ place: Place) {
@@ -316,6 +374,7 @@ extension Ref where Pointee == Arena {
     guard it.capacity == 0 else { return }
     forEachZone { zone in
       while let section = zone.detachFreeSection() {
+        part(section)
         it.table.set(section.it.base, memmap: 0)
         it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
         // The record stays in the directory, zeroed, for another section at this address.

@@ -21,8 +21,10 @@ package struct MemoryGroup: BitwiseCopyable {
   package var node: Int32
   /// Of a static group the most sections; of a dynamic one the sections of a unit.
   package var limit: UInt
-  /// Sections that were added.
+  /// Sections that were added, and of these, sections in normal and in movable zones.
   package var sections: UInt
+  package var normalSections: UInt
+  package var movableSections: UInt
   package var hook: OnlineHook
 }
 
@@ -62,6 +64,8 @@ extension Ref where Pointee == Arena {
     group.it.node = node
     group.it.limit = bytes &>> it.geometry.sectionShift
     group.it.sections = 0
+    group.it.normalSections = 0
+    group.it.movableSections = 0
     group.it.hook = hook
     return group.it.id
   }
@@ -105,13 +109,13 @@ extension Ref where Pointee == Arena {
   /// EINTR; ENOMEM; or the errno of an observer. (Linux: offline_and_remove_memory.)
   package func removeSections(
     ofGroup id: UInt32, _ request: OfflineRequest, _ report: inout OfflineReport,
-    sleep: @escaping @convention(c) (UInt64) -> Void
+    _ client: some OfflineClient
   ) throws(Refusal) {
     try claimTransition()
     defer { releaseTransition() }
     let first = try takeGroup(id)
     if first != 0 {
-      let answer = takeOffline(SectionRef(first), request, &report, arenaClient(sleep))
+      let answer = takeOffline(SectionRef(first), request, &report, client)
       guard answer == 0 else {
         giveBackGroup(id)
         throw Refusal(answer)
@@ -123,7 +127,7 @@ extension Ref where Pointee == Arena {
       isClosed = closeAll(section)
       section.it.memory.set(SectionMemory.isClosed, isClosed)
     }
-    if !isClosed { undoGroup(id, first, &report, sleep) }
+    if !isClosed { undoGroup(id, first, &report, client) }
     forEachSection { if isClosed, $0.it.memory.group == id { finishRemoval($0) } }
     guard isClosed else {
       giveBackGroup(id)
@@ -132,8 +136,7 @@ extension Ref where Pointee == Arena {
   }
 
   private func undoGroup(
-    _ id: UInt32, _ first: UInt, _ report: inout OfflineReport,
-    _ sleep: @escaping @convention(c) (UInt64) -> Void
+    _ id: UInt32, _ first: UInt, _ report: inout OfflineReport, _ client: some OfflineClient
   ) {
     forEachSection { section in
       guard section.it.memory.group == id, section.it.memory.has(SectionMemory.isClosed) else { return }
@@ -144,7 +147,7 @@ extension Ref where Pointee == Arena {
     while place != 0 {
       let section = SectionRef(place)
       place = section.it.chain
-      _ = bringBack(section, &report, arenaClient(sleep), isUndone: true)
+      _ = bringBack(section, &report, client, isUndone: true)
     }
   }
 

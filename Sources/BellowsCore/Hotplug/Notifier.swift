@@ -33,6 +33,12 @@ package struct HotplugNotice: BitwiseCopyable, Sendable {
   package var section: UInt
 }
 
+/// What observers answer: 0, or the errno of one, and its place in the order of asking.
+package struct Objection: BitwiseCopyable, Sendable {
+  package var errno: Int32 = 0
+  package var place: UInt = 0
+}
+
 /// An observer's record.
 @safe
 package struct Observer: BitwiseCopyable {
@@ -84,24 +90,29 @@ extension Ref where Pointee == Arena {
   }
 
   /// Tells the observers: 0, or the errno of one that objects.
-  package func notify(_ event: HotplugEvent, _ section: SectionRef) -> Int32 {
+  package func notify(_ event: HotplugEvent, _ section: SectionRef) -> Int32 { ask(event, section).errno }
+
+  /// The same, and the place of who objects in the order of asking, from 1.
+  func ask(_ event: HotplugEvent, _ section: SectionRef) -> Objection {
     var next = it.observers
-    guard next != 0 else { return 0 }
+    guard next != 0 else { return Objection() }
     let reserved = UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
     var notice = HotplugNotice(
       event: event.rawValue, node: section.it.memory.node, start: section.it.base &+ reserved,
       bytes: UInt(section.it.blocks) &<< it.geometry.pageblockShift &- reserved, section: index(of: section))
     return unsafe withUnsafeMutablePointer(to: &notice) { pointer in
       let address = UInt(bitPattern: UnsafeRawPointer(pointer))
+      var place: UInt = 0
       while next != 0 {
         let observer = ObserverRef(next)
         next = observer.it.next
         guard let function = observer.it.function else { continue }
+        place = place &+ 1
         let answer = function(observer.it.context, address)
-        if event.isQuestion, answer < 0 { return 0 &- answer }
-        if event.isQuestion, answer > 0 { return 0 }
+        if event.isQuestion, answer < 0 { return Objection(errno: 0 &- answer, place: place) }
+        if event.isQuestion, answer > 0 { return Objection() }
       }
-      return 0
+      return Objection()
     }
   }
 }

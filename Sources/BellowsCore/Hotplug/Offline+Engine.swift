@@ -78,6 +78,9 @@ extension Ref where Pointee == Arena {
       let veto = client.announce(.goingOffline, section, &report)
       guard veto != 0 else { return }
       refusal = refusal != 0 ? refusal : veto
+      // Who asks why is to know all of it. Nothing is moved or returned for that.
+      client.drain()
+      client.explain(section, isTried: false, &report)
       rollBack(section, &report, client)
     }
     return refusal
@@ -121,6 +124,8 @@ extension Ref where Pointee == Arena {
     let census = zone.census(section)
     section.it.memory.set(SectionMemory.wasWhole, section.it.committedBlocks == section.it.blocks)
     guard zone.detach(section) else { return false }
+    leaveZone(section)
+    listOffline(section)
     report.add(pieces)
     report.wholeSections = report.wholeSections &+ 1
     report.takenPages = report.takenPages &+ census.caged
@@ -162,7 +167,7 @@ extension Ref where Pointee == Arena {
   ) {
     let zone = zone(of: section)
     let census = zone.census(section)
-    client.explain(section, &report)
+    client.explain(section, isTried: true, &report)
     if census.dirty != 0, census.busyBlocks == 0, request.policy != .wholeOnly || census.used == 0 {
       report.add(.locked, 0, count: census.dirty, bytes: census.dirty &<< Page.shift)
     }
@@ -214,9 +219,9 @@ extension Ref where Pointee == Arena {
       guard zone(of: section).census(section).caged != 0 else { return HotplugErrno.invalid }
       zone(of: section).release(section)
     case .offline:
-      client.returns(section)
+      unlistOffline(section)
       reopen(section, asBefore: isUndone)
-      (zone(node: section.it.memory.node) ?? it.zone).attach(section)
+      returnToZone(section).attach(section)
     default: return HotplugErrno.invalid
     }
     _ = client.announce(.online, section, &report)

@@ -139,10 +139,9 @@ package protocol OfflineClient {
   func drain()
   /// The same for what is kept with a section's own pages.
   func drain(_ section: SectionRef)
-  /// Says what holds the pages that are still allocated.
-  func explain(_ section: SectionRef, _ report: inout OfflineReport)
-  /// The section was offline and is about to come back.
-  func returns(_ section: SectionRef)
+  /// Says what holds the pages that are still allocated. `isTried`: what can move was to move; else it was not asked to, because
+  /// a listener objected, and holds nothing.
+  func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport)
   /// The section is back in circulation after `began`, or offline.
   func ended(_ section: SectionRef, isOffline: Bool)
   func wait(milliseconds: UInt64)

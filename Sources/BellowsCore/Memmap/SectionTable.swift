@@ -43,6 +43,11 @@ package struct SectionTable: BitwiseCopyable, Sendable {
     platform.attempt(.release, base, nullBytes &+ (limit &* 8).rounded(upTo: Page.bytes))
   }
 
+  /// Where the entries lie. Pages of those in use alone are resident.
+  package var entries: (start: UInt, bytes: UInt) {
+    (base &+ nullBytes, (limit &* 8).rounded(upTo: Page.bytes))
+  }
+
   /// Makes the entry of the section at `address` writable. False where the system refuses.
   package func prepare(_ address: UInt, platform: Platform) -> Bool {
     platform.attempt(.commit, entry(address).address.rounded(downTo: Page.bytes), Page.bytes)

@@ -8,7 +8,7 @@ package enum SystemCall: UInt32, Sendable {
   case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, noDump, dump, movePages
   case remap, resident, bind, place
   case populate, guardInstall, guardRemove, mapHuge, mapFile, fileBytes
-  case currentNode, localNodes, distances
+  case currentNode, localNodes, distances, allowedNodes, nodeRoom, isLocked
 }
 
 /// What a system call came to.
@@ -73,6 +73,37 @@ package struct Platform: BitwiseCopyable, Sendable {
     }
     return isKnown ? mask : 0
   }
+
+  /// The nodes that the calling thread may have memory of, as bits 0 to 63, whatever its own policy; none: nobody knows.
+  package var allowedNodes: UInt64 {
+    var mask: UInt64 = 0
+    let isKnown = unsafe withUnsafeMutablePointer(to: &mask) {
+      attempt(.allowedNodes, UInt(bitPattern: $0), 0)
+    }
+    return isKnown ? mask : 0
+  }
+
+  /// Bytes that may be placed on a node now; 0 where it is not there. Page cache counts as used: a policy that prefers a
+  /// node goes elsewhere sooner than it takes cache away. Reads a file.
+  package func room(on node: Int32) -> UInt {
+    guard node >= 0, case .success(let bytes) = perform(.nodeRoom, UInt(UInt32(bitPattern: node)), 0) else {
+      return 0
+    }
+    return bytes
+  }
+
+  /// Says that pages of a range should come from whichever of some nodes is nearest to who touches them first, and from others
+  /// only where none of these has any (MPOL_PREFERRED_MANY; before Linux 5.15 one node at a time can be preferred).
+  @discardableResult
+  package func prefer(among nodes: UInt64, _ start: UInt, _ bytes: UInt) -> Bool {
+    let isMany = nodes & (nodes &- 1) != 0
+    if isMany, attempt(.bind, start, bytes, 5 | 1 &<< 15, UInt(nodes)) { return true }
+    return attempt(.bind, start, bytes, 1 | 1 &<< 15, UInt(nodes & (0 &- nodes)))
+  }
+
+  /// Takes the policy of a range away: pages come from where its threads' policies say.
+  @discardableResult
+  package func preferNothing(_ start: UInt, _ bytes: UInt) -> Bool { attempt(.bind, start, bytes, 0, 0) }
 
   /// Says that pages of a range should come from a node as long as it has any, and then from the nearest that has. Never an
   /// end by the system for want of memory on a node, as with a strict policy (MPOL_PREFERRED; MPOL_F_STATIC_NODES, so

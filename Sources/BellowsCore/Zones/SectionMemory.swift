@@ -74,6 +74,8 @@ package struct SectionMemory: BitwiseCopyable {
   /// The node that the section is bound to; -1: none in particular.
   package var node: Int32
   package var placement: MemmapPlacement
+  /// It went offline when its node was drained, and comes back with it.
+  package var isDrained: Bool
   package var flags: UInt16
   /// The memory group that it belongs to; 0: none.
   package var group: UInt32
@@ -109,6 +111,12 @@ package struct SectionMemory: BitwiseCopyable {
   package static var filled: UInt16 { 2048 }
   /// A removal under way has made it inaccessible.
   package static var isClosed: UInt16 { 4096 }
+  /// Of what the arena began with: an automatic choice of zones measures against it. (Linux: boot memory.)
+  package static var early: UInt16 { 8192 }
+  /// The zone that it is in, or was in last, is a movable one.
+  package static var movable: UInt16 { 16384 }
+  /// Counted in that zone and in its group: it is online there or on its way.
+  package static var joined: UInt16 { 32768 }
 
   package func has(_ flag: UInt16) -> Bool { flags & flag != 0 }
   package mutating func set(_ flag: UInt16, _ value: Bool = true) {

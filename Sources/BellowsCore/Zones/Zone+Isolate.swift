@@ -240,6 +240,7 @@ extension Ref where Pointee == Zone {
     remove(section)
     section.it.zone = 0
     section.it.next = 0
+    section.it.previous = 0
     section.move(to: .offline)
     return true
   }

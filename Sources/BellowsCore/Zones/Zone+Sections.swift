@@ -1,5 +1,7 @@
 // Sections come into a zone.
 
+import CShims
+
 extension Ref where Pointee == Zone {
   /// Takes in a section whose memmap is committed: its pages become free, the memmap's stay reserved.
   /// `isWithheld`: all of them stay out of management; whoever has them supplies them. Takes the zone's lock.
@@ -94,8 +96,12 @@ extension Ref where Pointee == Zone {
 
   /// A fresh mapping has no policy: it gets the one of its section again.
   func preferAgain(_ section: SectionRef, _ start: UInt, _ bytes: UInt) {
-    guard section.it.memory.has(SectionMemory.prefersNode) else { return }
-    it.platform.prefer(section.it.memory.node, start, bytes)
+    let serving = bellows_load(address &+ Zone.servingOffset)
+    if serving != 0 {
+      it.platform.prefer(among: UInt64(serving), start, bytes)
+    } else if section.it.memory.has(SectionMemory.prefersNode) {
+      it.platform.prefer(section.it.memory.node, start, bytes)
+    }
   }
 
   /// Whether nothing in a pageblock is used, dirty or under way.

@@ -18,10 +18,20 @@
 
 import CShims
 
+/// What may live in a zone.
+package enum ZoneKind: UInt8, BitwiseCopyable, Sendable {
+  /// Anything.
+  case normal
+  /// Only what can move: so that its sections can go offline. (Linux: ZONE_MOVABLE.)
+  case movable
+}
+
 package struct Zone: BitwiseCopyable {
   package var lockWord: UInt
   /// The next of the arena's zones, in the order in which they came (Arena+Zones.swift). Set once, atomically.
   package var next: UInt
+  /// Nodes that memory comes from while others are kept off, as bits; 0: as each section says. Atomic (Arena+Avoid.swift).
+  package var serving: UInt
   package var platform: Platform
   package var geometry: Geometry
 
@@ -55,16 +65,25 @@ package struct Zone: BitwiseCopyable {
   /// Calls that returned them.
   package var returnCalls: UInt
 
+  // Under the growth lock, in pages (Arena+ZoneChoice.swift).
+
+  /// Of sections that are online here or on their way, all of them.
+  package var joinedPages: UInt
+  /// Of these, what the arena began with.
+  package var earlyPages: UInt
+
   // Written when the zone is made, then constant.
 
   /// The node whose memory it is; -1: of no node in particular, each page lies where it was touched first.
   package var node: Int32
   /// Place in that order.
   package var number: UInt16
+  package var kind: ZoneKind
   /// Distances from its node, as the firmware says them: 10 is the node itself. Of nodes 0 to 63.
   package var distances: InlineArray<64, UInt8>
 
   package static var nextOffset: UInt { 8 }
+  package static var servingOffset: UInt { 16 }
   /// Runs up to this length (64 KiB) lie at multiples of a power of two, as in a buddy allocator; longer ones in the
   /// first hole that is long enough.
   package static var mostAlignedPages: UInt { 16 }
@@ -78,11 +97,14 @@ extension Ref where Pointee == Zone {
   package var lock: Lock { Lock(address, .zone) }
 
   /// Sets up a zone in zero-filled memory.
-  package func initialise(geometry: Geometry, platform: Platform, node: Int32 = -1, number: UInt16 = 0) {
+  package func initialise(
+    geometry: Geometry, platform: Platform, node: Int32 = -1, kind: ZoneKind = .normal, number: UInt16 = 0
+  ) {
     it.geometry = geometry
     it.platform = platform
     it.node = node
     it.number = number
+    it.kind = kind
   }
 
   /// Free pages that can be allocated.

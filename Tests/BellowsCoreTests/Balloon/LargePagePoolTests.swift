@@ -32,13 +32,15 @@ import Testing
   @Test func aUnitIsAHugePageWhereTheSystemHasThem() throws {
     let bench = try #require(BalloonBench(sectionBytes: 128 << 20, sections: 1, isPlain: true))
     _ = try bench.online(into: bench.pool)
-    let unit = try bench.pool.takeUnit(reserved: false)
-    let huge = try Kernel.hugeBytes(unit, 2 << 20)
-    if try Kernel.isHugeByAdvice() {
-      #expect(huge == 2 << 20)
-    } else {
-      try HugePages.skip("no transparent huge pages")
+    guard try Kernel.isHugeByAdvice() else { return try HugePages.skip("no transparent huge pages") }
+    // The kernel has none in a row now and then: then others that ask for one get none either.
+    var last: UInt = 0
+    for _ in 0..<20 {
+      last = try bench.pool.takeUnit(reserved: false)
+      if try Kernel.hugeBytes(last, 2 << 20) == 2 << 20 { return }
+      if try !HugePages.areToBeHad() { return print("skipped: no transparent huge page is to be had now") }
     }
+    Issue.record("the unit at \(last) is no huge page, and others get one")
   }
 
   @Test func unitsOfTheKernelsReserve() throws {

@@ -58,12 +58,6 @@ import Testing
         Named(.thread, thread, 1, shard), Named(.locked, 0, 3, 3 << Page.shift),
       ])
     #expect(report.leftPages == 4 + 8 + 26 + 256 + 5 + 4)
-    // 7: a listener that objects, when asked again.
-    #expect(fixture.bringBack(at: place, user.own) == 0)
-    announcements.answers = [2 << 32 | Int(EPERM)]
-    let (vetoed, third) = fixture.takeOffline(at: place, .stay, user.own, telling: announcements)
-    #expect(vetoed == EPERM)
-    #expect(named(third) == [Named(.vetoed, UInt(EPERM), 2, fixture.managedPages << Page.shift)])
     // One by one they go.
     double.arm(.none)
     for block in small.prefix(3) + larger.prefix(10) + runs { user.free(block) }
@@ -78,6 +72,97 @@ import Testing
     #expect(done == 0 && named(none) == [])
     user.leave()
     other.leave()
+  }
+
+  /// Seven in one section, when a listener objects: what it says comes first, and all else is named beside it.
+  @Test func sevenBlockersInOneOffline() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 16 << 20))
+    let table = try fixture.makeRelocatables()
+    let user = try #require(HeapUser(fixture.heap))
+    // 1, 2: live blocks of two classes. 3: runs. 4: pages.
+    let blocks = (0..<3).map { _ in user.malloc(100) } + (0..<10).map { _ in user.malloc(3000) }
+    let runs = [user.malloc(100_000), user.malloc(1 << 20)]
+    let pages = fixture.writtenRun(5)
+    // 5: a thread that has not acknowledged.
+    let other = try #require(HeapUser(fixture.heap))
+    let foreign = other.malloc(500)
+    // 6: two pinned blocks; a third one can move, and holds nothing.
+    let pinned = try (0..<3).map { _ in try #require(table.allocate(pages: 4)) }
+    for handle in pinned.prefix(2) { _ = table.pin(handle) }
+    // 7: a listener.
+    let announcements = Announcements()
+    announcements.answers = [2 << 32 | Int(EPERM)]
+    let place = try #require(table.pin(pinned[2]))
+    table.unpin(pinned[2])
+    fixture.readMemmaps()
+    let before = try Figures(fixture)
+    let (error, report) = fixture.takeOffline(at: blocks[0], .stay, user.own, telling: announcements)
+    #expect(error == EPERM)
+    let shard = Page.granuleBytes
+    let expected: Set<Named> = [
+      Named(.blocks, 112, 3, shard), Named(.blocks, 3072, 10, 2 * shard),
+      Named(.runs, 0, 2, 26 << Page.shift + 1 << 20), Named(.pages, 0, 5, 5 << Page.shift),
+      Named(.thread, UInt(other.own!.it.threadID), 1, shard),
+      Named(.pinned, pinned[0].bits, 2, 8 << Page.shift),
+      Named(.vetoed, UInt(EPERM), 2, fixture.managedPages << Page.shift),
+    ]
+    #expect(named(report) == expected)
+    #expect(try Figures(fixture) == before && fixture.section(0).it.state == .online)
+    #expect(table.pin(pinned[2]) == place, "nothing was moved for a question")
+    table.unpin(pinned[2])
+    for handle in pinned.prefix(2) { table.unpin(handle) }
+    for handle in pinned { #expect(table.free(handle)) }
+    for block in blocks + runs { user.free(block) }
+    other.free(foreign)
+    fixture.arena.free(pages)
+    fixture.heap.acknowledgeIfDue(other.own!)
+    user.leave()
+    other.leave()
+    #expect(fixture.takeOffline(at: pages.address, .stay).error == 0)
+  }
+
+  /// Two sections in one offline: a listener keeps one, and of the other one a locked page is named beside all else.
+  @Test func oneReportForAllSections() throws {
+    let double = FailingPlatform()
+    let fixture = try #require(ArenaFixture(sectionBytes: 16 << 20, double: double))
+    let table = try fixture.makeRelocatables()
+    let full = fixture.writtenRun(fixture.managedPages)
+    let user = try #require(HeapUser(fixture.heap))
+    let block = user.malloc(100)
+    let run = user.malloc(100_000)
+    let handle = try #require(table.allocate(pages: 2))
+    _ = table.pin(handle)
+    let locked = fixture.writtenRun(3)
+    fixture.arena.free(locked)
+    double.arm(.within(.discard, locked.address..<locked.end))
+    let announcements = Announcements()
+    announcements.answers = [1 << 32 | Int(EACCES)]
+    let (first, second) = (fixture.section(0), fixture.section(1))
+    #expect(fixture.arena.knownSection(at: block).address == second.address)
+    #expect(fixture.arena.beginTransition() == 0)
+    first.it.chain = second.address
+    second.it.chain = 0
+    var report = OfflineReport()
+    let request = OfflineRequest(policy: .stay, deadline: 0)
+    let error = fixture.arena.takeOffline(first, request, &report, fixture.client(user.own, announcements))
+    fixture.arena.endTransition()
+    #expect(error == EACCES || error == HotplugErrno.busy)
+    #expect(
+      named(report) == [
+        Named(.vetoed, UInt(EACCES), 1, fixture.managedPages << Page.shift),
+        Named(.pages, 0, fixture.managedPages, fixture.managedPages << Page.shift),
+        Named(.blocks, 112, 1, Page.granuleBytes), Named(.runs, 0, 1, 26 << Page.shift),
+        Named(.pinned, handle.bits, 1, 2 << Page.shift), Named(.locked, 0, 3, 3 << Page.shift),
+      ])
+    #expect(first.it.state == .online && second.it.state == .goingOffline)
+    double.arm(.none)
+    table.unpin(handle)
+    user.free(block)
+    user.free(run)
+    user.leave()
+    #expect(table.free(handle))
+    fixture.arena.free(full)
+    #expect(fixture.takeOffline(at: block, .stay).error == 0)
   }
 
   /// A section that the system does not let go of whole comes back, or stays on its way, and nothing is lost.

@@ -58,11 +58,50 @@ extension ArenaFixture {
     #expect(try Figures(fixture) == before)
   }
 
-  @Test func nothingElseAddsPartsOfBlocks() throws {
-    let fixture = try ArenaFixture.blocks(of: 2)
+  @Test func anArenaGrowsByWholeBlocks() throws {
+    let fixture = try ArenaFixture.blocks(of: 3)
     fixture.arena.it.growsByNeed = true
+    #expect(fixture.addSection() == nil && fixture.arena.it.sections == 0, "part of a block")
+    // Twelve places: four blocks.
+    var runs: [PageRun] = []
+    for number in 1...12 as ClosedRange<UInt32> {
+      let run = try #require(fixture.arena.allocate(pages: fixture.managedPages, alignment: 1))
+      try check(fixture.arena.it.sections, is: (number + 2) / 3 * 3, "sections for \(number) runs")
+      runs.append(run)
+    }
     #expect(fixture.arena.allocate(pages: 1, alignment: 1) == nil)
-    #expect(fixture.addSection() == nil && fixture.arena.it.sections == 0)
+    #expect(Set(runs.map { fixture.arena.index(of: fixture.arena.knownSection(at: $0.address)) }).count == 12)
+    for run in runs { fixture.arena.free(run) }
+    try fixture.offline(3..<6)
+    try fixture.arena.remove(3..<6)
+    // What is too narrow for a block stays free.
+    #expect(fixture.arena.it.sections == 9)
+  }
+
+  /// Each system call of it fails in turn, alone and with all after it: a block is there whole or not at all.
+  @Test func growthByABlockFailsWhole() throws {
+    for rule in [{ .nth($0) }, { .from($0) }] as [(UInt) -> FailureRule] {
+      for n in 1...60 as ClosedRange<UInt> {
+        let double = FailingPlatform()
+        let fixture = try #require(ArenaFixture(sections: 11, double: double, isPlain: true))
+        fixture.arena.it.blockSections = 3
+        let before = try Figures(fixture)
+        double.arm(rule(n))
+        let run = fixture.arena.allocate(pages: 9, alignment: 1)
+        let failures = double.failures
+        double.arm(.none)
+        if run == nil {
+          try check([0, 3].contains(fixture.arena.it.sections), "\(rule(n)): \(fixture.arena.it.sections)")
+          if fixture.arena.it.sections == 0, double.failedUndos == 0, case .nth = rule(n) {
+            try check(try Figures(fixture), is: before, "\(rule(n))")
+          }
+          try check(fixture.arena.allocate(pages: 9, alignment: 1) != nil, "\(rule(n)): the next try")
+        }
+        try check(fixture.arena.it.sections, is: 3, "\(rule(n)): sections")
+        if failures == 0 { break }
+        try check(n < 60, "no end")
+      }
+    }
   }
 }
 
@@ -177,6 +216,35 @@ extension ArenaFixture {
 }
 
 @Suite struct SpareTests {
+  /// Growth by need takes what is kept before it adds: nothing is asked of the system.
+  @Test(arguments: [1, 2] as [UInt32]) func growthByNeedTakesASpareFirst(unit: UInt32) throws {
+    let double = FailingPlatform()
+    let fixture = try ArenaFixture.blocks(of: unit, double: double)
+    let arena = fixture.arena
+    let count = UInt(unit)
+    var request = AddRequest()
+    request.isSpare = true
+    _ = try arena.add(request, count: count, at: 4)
+    // One whose pages somebody else wants to have first is not taken.
+    request.hook = OnlineHook(function: { _, _, _, _ in 1 })
+    _ = try arena.add(request, count: count, at: 0)
+    arena.it.growsByNeed = true
+    double.arm(.from(1))
+    for index in 4..<(4 + count) {
+      let run = try #require(arena.allocate(pages: fixture.managedPages, alignment: 1))
+      #expect(arena.index(of: arena.knownSection(at: run.address)) == index)
+      run.touch()
+    }
+    #expect(double.failures == 0)
+    #expect(arena.allocate(pages: 1, alignment: 1) == nil && double.failures > 0)
+    double.arm(.none)
+    let run = try #require(arena.allocate(pages: 1, alignment: 1))
+    #expect(arena.index(of: arena.knownSection(at: run.address)) == count)
+    #expect(fixture.record(0).it.state == .offline && arena.it.mayHaveSpares)
+    #expect(refusal { () throws(Refusal) in _ = try arena.onlineSpare() } == nil)
+    #expect(fixture.record(0).it.state == .online)
+  }
+
   @Test func aSpareIsTheLowestAndAsksForNothing() throws {
     let double = FailingPlatform()
     let fixture = try ArenaFixture.explicit(double: double)

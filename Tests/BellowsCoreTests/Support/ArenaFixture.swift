@@ -10,6 +10,8 @@ final class ArenaFixture: Sendable {
   private let memory = Memory(16384)
   /// Where the arena's system calls go, if not to the system itself.
   private let double: FailingPlatform?
+  /// What keeps it apart from its neighbours.
+  private let fence: Fence?
 
   var arena: ArenaRef { ArenaRef(memory.address) }
   var zone: ZoneRef { ZoneRef(memory.address + 1024) }
@@ -22,8 +24,7 @@ final class ArenaFixture: Sendable {
   var memmapPages: UInt { geometry.memmapBytes >> Page.shift }
   var managedPages: UInt { geometry.sectionPages - memmapPages }
 
-  /// An arena of `sections` sections and one more that stays unused, so that its last page is inaccessible
-  /// and the kernel merges no accessible mapping of another arena with it. Nil where the system refuses.
+  /// An arena of `sections` sections and one more that most tests leave unused. Nil where the system refuses.
   ///
   /// `isPlain` leaves the advice on huge pages as the engine set it.
   init?(
@@ -32,9 +33,12 @@ final class ArenaFixture: Sendable {
   ) {
     self.double = double
     let geometry = Geometry(sectionBytes: sectionBytes)!
+    let capacity = (sections + 1) * sectionBytes
+    fence = Fence(capacity, alignment: sectionBytes)
+    double?.fence = fence
     let ready = ArenaRef(memory.address).initialise(
-      geometry: geometry, platform: double?.platform ?? .system, zone: ZoneRef(memory.address + 1024),
-      capacity: (sections + 1) * sectionBytes)
+      geometry: geometry, platform: double?.platform ?? fence?.platform ?? .system,
+      zone: ZoneRef(memory.address + 1024), capacity: capacity)
     guard ready else { return nil }
     if !isPlain { Platform.system.attempt(.noHuge, reservation, capacity) }
     heap.initialise(arena: arena, isChecking: isChecking)

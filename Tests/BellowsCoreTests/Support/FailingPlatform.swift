@@ -54,6 +54,8 @@ final class FailingPlatform: @unchecked Sendable {
 
   /// Where the next reservation without a hint shall lie; 0: wherever the system likes.
   var nextReservation: UInt = 0
+  /// Where the reservation of the next arena shall lie.
+  var fence: Fence?
   /// The nodes of a machine that the system here is taken to be; nil: what it is.
   var nodes: NodeStandIn?
   /// Called once, after the next remap that succeeds: what another thread could do just then.
@@ -91,6 +93,10 @@ final class FailingPlatform: @unchecked Sendable {
       return -Int(ENOMEM)
     }
     if let answer = nodes?.answer(kind, a, b, c, d) { return answer }
+    if kind == .reserve, a == 0, let start = fence?.take(b) {
+      account(kind, start, a, b, d)
+      return Int(start)
+    }
     var (hint, exactly) = (a, c)
     if kind == .reserve, a == 0, nextReservation != 0 {
       (hint, exactly) = (nextReservation, 1)

@@ -1,5 +1,6 @@
 // Huge pages of the kernel's reserve, for the tests that need some.
 
+import BellowsCore
 import Foundation
 import Glibc
 import Synchronization
@@ -14,7 +15,7 @@ enum HugePages {
     }
   }
 
-  private static func write(_ count: Int) {
+  private static func write(_ count: Int, to path: String = path) {
     let file = unsafe open(path, O_WRONLY | O_CLOEXEC)
     guard file >= 0 else { return }
     defer { close(file) }
@@ -36,10 +37,29 @@ enum HugePages {
   static func with(_ count: Int, _ body: (Bool) throws -> Void) throws {
     try turn.withLock { _ in
       let before = read()
-      if free < count, let before { write(before + count) }
+      if let before {
+        // Memory in a row may have to be made first.
+        for attempt in 0..<50 where free < count {
+          if attempt > 0 {
+            write(1, to: "/proc/sys/vm/compact_memory")
+            usleep(100_000)
+          }
+          write(before + count)
+        }
+      }
       defer { if let before { write(before) } }
       try body(free >= count)
     }
+  }
+
+  /// Whether memory that was asked to be a transparent huge page is one.
+  static func areToBeHad() throws -> Bool {
+    let size: UInt = 2 << 20
+    let memory = Memory(2 * size)
+    let start = memory.address.rounded(upTo: size)
+    Platform.system.attempt(.huge, start, size)
+    Ref<UInt>(start).it = 1
+    return try Kernel.hugeBytes(start, size) >= size
   }
 
   /// Says that a test did not run; a failure where everything is to run.

@@ -29,20 +29,30 @@ enum Kernel {
     UInt(try ranges("/proc/self/maps", start, bytes) { _ in }.count)
   }
 
-  /// Bytes that smaps counts as Rss in the mappings of a range. Fails where one of them reaches beyond it.
+  /// Resident bytes of a range, as smaps counts them as Rss by mapping. Where the kernel made one mapping of the
+  /// range's end and of what lies beyond it, its part of the range is counted page by page.
   static func rss(_ start: UInt, _ bytes: UInt) throws -> UInt {
-    var sum: UInt = 0
+    var counts: [UInt] = []
     let found = try ranges("/proc/self/smaps", start, bytes) { line in
-      guard line.hasPrefix("Rss:") else { return }
-      sum += UInt(line.split(separator: " ")[1])! * 1024
+      if line.hasPrefix("Rss:") { counts.append(UInt(line.split(separator: " ")[1])! * 1024) }
     }
-    for range in found where range.lowerBound < start || range.upperBound > start + bytes {
-      // A neighbour's inaccessible memory may be merged with ours: nothing of it is resident.
-      sum -= residentPages(range.lowerBound, max(start, range.lowerBound) - range.lowerBound) * Page.bytes
-      let end = min(range.upperBound, start + bytes)
-      sum -= residentPages(end, range.upperBound - end) * Page.bytes
+    return try zip(found, counts).reduce(0) { sum, mapping in
+      let own = mapping.0.clamped(to: start..<(start + bytes))
+      return sum + (mapping.1 == 0 || own == mapping.0 ? mapping.1 : try ownPages(own) * Page.bytes)
     }
-    return sum
+  }
+
+  /// Pages of a range that are there and this process's alone, by /proc/self/pagemap; so the page of zeros does not
+  /// count, as in smaps.
+  private static func ownPages(_ range: Range<UInt>) throws -> UInt {
+    let descriptor = unsafe open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
+    try check(descriptor >= 0, "cannot read pagemap")
+    defer { close(descriptor) }
+    var words = [UInt64](repeating: 0, count: range.count >> Int(Page.shift))
+    let length = words.count * 8
+    let got = unsafe pread(descriptor, &words, length, Int(range.lowerBound >> Page.shift) * 8)
+    try check(got, is: length, "bytes of pagemap")
+    return UInt(words.count { $0 >> 63 & 1 == 1 && $0 >> 56 & 1 == 1 })
   }
 
   /// Bytes of transparent huge pages in the mappings that overlap a range.

@@ -87,6 +87,8 @@ import Testing
       (.mapHuge, Int(BELLOWS_MAP_HUGE)), (.mapFile, Int(BELLOWS_MAP_FILE)),
       (.fileBytes, Int(BELLOWS_FILE_BYTES)), (.currentNode, Int(BELLOWS_CURRENT_NODE)),
       (.localNodes, Int(BELLOWS_LOCAL_NODES)), (.distances, Int(BELLOWS_DISTANCES)),
+      (.allowedNodes, Int(BELLOWS_ALLOWED_NODES)), (.nodeRoom, Int(BELLOWS_NODE_ROOM)),
+      (.isLocked, Int(BELLOWS_IS_LOCKED)),
     ]
     for (call, number) in names { #expect(Int(call.rawValue) == number, "\(call)") }
     #expect(SystemCall(rawValue: UInt32(names.count)) == nil, "a call that this test does not know")

@@ -183,6 +183,71 @@ private func onMachine(_ names: String...) -> Bool { machine.map { names.contain
     #expect(PagePlacement(of: AddressRange(start: start, byteCount: .mebibytes(4))).pages == [1: 1024])
   }
 
+  // The kernel's reserve, too, each time that a page is taken out of it again.
+  @Test(.enabled(if: onMachine("two"))) func reservedHugePagesFollowThePolicy() throws {
+    for node in [0, 1] {
+      let file = "/sys/devices/system/node/node\(node)/hugepages/hugepages-2048kB/nr_hugepages"
+      try "6".write(toFile: file, atomically: false, encoding: .utf8)
+    }
+    defer { try? "0".write(toFile: "/proc/sys/vm/nr_hugepages", atomically: false, encoding: .utf8) }
+    let arena = try Arena(reserving: .mebibytes(256))
+    try arena.place(.preferred(1))
+    let pool = try arena.makeHugePagePool(of: .reserved)
+    try pool.addSection()
+    for _ in 0..<3 {
+      var page = try pool.take()
+      var bytes = page.mutableBytes
+      bytes.storeBytes(of: 7, toByteOffset: 0, as: UInt8.self)
+      let maps = try #require(NumaMaps(reading: SystemFiles()))
+      let start = page.addressRange.start
+      let mapping = try #require(maps.mappings.first { $0.start == start })
+      #expect(mapping.pageBytes == 2 << 20 && mapping.pages == [1: 1], "\(mapping)")
+    }
+    let ordinary = try filled(arena, pages: 600)
+    #expect(PagePlacement(of: ordinary.addressRange).pages == [1: 600])
+  }
+
+  // Transparent ones through a pool, whose pages go back to the system and come again.
+  @Test(.enabled(if: onMachine("two"))) func aPoolOfHugePagesFollowsThePolicy() throws {
+    let arena = try Arena(reserving: .mebibytes(256))
+    try arena.place(.preferred(1))
+    let pool = try arena.makeHugePagePool()
+    try pool.addSection()
+    for _ in 0..<3 {
+      let page = try pool.take()
+      #expect(PagePlacement(of: page.addressRange).pages == [1: 512])
+    }
+  }
+
+  @Test(.enabled(if: onMachine("two", "four"))) func aDrainTakesSectionsOfflineAndMovesRelocatableBlocks()
+    throws
+  {
+    let arena = try arena()
+    try arena.place(.preferred(1))
+    var relocatable = try arena.allocateRelocatable(byteCount: .mebibytes(1))
+    relocatable.withPinned { bytes in
+      for page in 0..<256 { bytes.storeBytes(of: UInt64(page), toByteOffset: page * 4096, as: UInt64.self) }
+    }
+    let first = arena.sections.map(\.index)
+    // A section that nothing is left in, and one with pages that cannot move.
+    let held = try filled(arena, pages: 900)
+    do { _ = try filled(arena, pages: 900) }
+    let outcome = try arena.drain([1], within: .seconds(60))
+    #expect(outcome.isComplete, "\(outcome)")
+    #expect(try kernelPages(arena)[1] == nil)
+    let offline = arena.sections.filter { arena.isOutOfCirculation($0.addressRange.end - 4096) }.map(\.index)
+    #expect(!offline.isEmpty && Set(offline).isSuperset(of: first), "\(offline)")
+    #expect(isIntact(held.addressRange, 900))
+    relocatable.withBytes { bytes in
+      for page in 0..<256 {
+        #expect(unsafe bytes.unsafeLoad(fromByteOffset: page * 4096, as: UInt64.self) == UInt64(page))
+      }
+    }
+    try arena.bringHome()
+    #expect(arena.sections.allSatisfy { !arena.isOutOfCirculation($0.addressRange.end - 4096) })
+    #expect(PagePlacement(of: held.addressRange).pages == [1: 900])
+  }
+
   @Test(.enabled(if: onMachine("two", "four"))) func aDrainedNodeIsEmptyAndTheProgramGoesOn() throws {
     let arena = try arena()
     try arena.place(.preferred(1))
