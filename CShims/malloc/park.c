@@ -77,14 +77,17 @@ static bool blocked_at(const char *text, uintptr_t lock, uintptr_t *stack) {
   return *stack != 0;
 }
 
-// From the stack pointer to the end of the stack's mapping: no word in a hit path. More than 1 MiB is not
-// looked at but refused.
-static bool stack_is_clean(uintptr_t stack, uintptr_t known) {
+// From the stack pointer to the end of the stack: no word in a hit path. More than 1 MiB is not looked at but refused.
+//
+// The C library puts a thread's own storage, with the `words` in it, at the top of its stack: frames end there. Where
+// the words are elsewhere (the first thread's), they end with the mapping, or later, if a readable one lies behind it.
+static bool stack_is_clean(uintptr_t stack, uintptr_t known, uintptr_t words_end) {
   enum { CHUNK = 4096, LIMIT = 1 << 20 };
   if (known - stack > LIMIT && stack - known > LIMIT) return false;
   uintptr_t words[CHUNK / sizeof(uintptr_t)];
   uintptr_t place = stack & ~(uintptr_t)7;
   for (;;) {
+    if (place >= words_end && known < words_end && stack < words_end) return place > known;
     if (place - stack > LIMIT) return false;
     size_t length = CHUNK - place % CHUNK;
     struct iovec here = {words, length}, there = {(void *)place, length};
@@ -97,12 +100,12 @@ static bool stack_is_clean(uintptr_t stack, uintptr_t known) {
   }
 }
 
-static bool parked(uint32_t tid, uintptr_t known, uintptr_t lock) {
+static bool parked(uint32_t tid, uintptr_t known, uintptr_t thread_words, uintptr_t lock) {
   char before[256], after[256], switches[2048], switches_after[2048];
   uintptr_t stack = 0;
   if (!read_task(tid, "syscall", before, sizeof before) || !blocked_at(before, lock, &stack)) return false;
   if (!read_task(tid, "status", switches, sizeof switches)) return false;
-  if (!stack_is_clean(stack, known)) return false;
+  if (!stack_is_clean(stack, known, thread_words)) return false;
   // It must not have run meanwhile, or what was read of its stack means nothing.
   if (!read_task(tid, "status", switches_after, sizeof switches_after)) return false;
   if (!read_task(tid, "syscall", after, sizeof after) || strcmp(before, after) != 0) return false;
@@ -110,9 +113,9 @@ static bool parked(uint32_t tid, uintptr_t known, uintptr_t lock) {
   return one != NULL && other != NULL && strcmp(one, other) == 0;
 }
 
-bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock) {
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t words, uintptr_t lock) {
   int saved = errno;
-  bool result = parked(tid, stack, lock);
+  bool result = parked(tid, stack, words, lock);
   errno = saved;
   return result;
 }

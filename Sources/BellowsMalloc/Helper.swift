@@ -101,7 +101,8 @@ enum Helper {
   static func trimIdleThreads() -> Bool {
     Process.heap.trimIdleThreads { heap in
       bellows_barrier()
-      return bellows_thread_is_parked(heap.it.threadID, heap.it.stack, heap.lock.word)
+      return bellows_thread_is_parked(
+        heap.it.threadID, heap.it.stack, heap.it.words, heap.lock.word)
     }
   }
 

@@ -13,7 +13,7 @@ enum Offline {
   static var environment: CageEnvironment {
     CageEnvironment(
       context: listeners, barrier: { bellows_barrier() },
-      isParked: { bellows_thread_is_parked($0, $1, $2) },
+      isParked: { bellows_thread_is_parked($0, $1, $2, $3) },
       announce: { bellows_listeners_tell($0, $1, $2, $3) }, sleep: { bellows_sleep_milliseconds($0) })
   }
 

@@ -72,9 +72,9 @@ bool bellows_is_single_threaded(void);
 // Whether `own` threads of ours and a main thread that has ended are all that is left.
 bool bellows_is_last_thread(uint32_t own);
 uint32_t bellows_process_id(void);
-// Whether thread `tid`, with `stack` an address on its stack, is blocked in a system call, other than to wait for
-// `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
-bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t lock);
+// Whether thread `tid`, with `stack` an address on its stack and its two words at `words`, is blocked in a system
+// call, other than to wait for `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
+bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t words, uintptr_t lock);
 // Whether the calling thread is under a seccomp filter.
 bool bellows_is_filtered(void);
 // Registers for bellows_barrier, which makes every running thread pass a memory barrier.

@@ -66,7 +66,7 @@ extension Arena {
     ArenaCage(
       core, nil,
       CageEnvironment(
-        context: 0, barrier: {}, isParked: { _, _, _ in false }, announce: { _, _, _, _ in 0 },
+        context: 0, barrier: {}, isParked: { _, _, _, _ in false }, announce: { _, _, _, _ in 0 },
         sleep: { usleep(UInt32($0) * 1000) }))
   }
 }

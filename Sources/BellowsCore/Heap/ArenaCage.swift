@@ -125,7 +125,8 @@ extension Ref where Pointee == Arena {
       cage: ArenaCage(
         self, nil,
         CageEnvironment(
-          context: 0, barrier: {}, isParked: { _, _, _ in false }, announce: { _, _, _, _ in 0 }, sleep: sleep
+          context: 0, barrier: {}, isParked: { _, _, _, _ in false }, announce: { _, _, _, _ in 0 },
+          sleep: sleep
         )))
   }
 

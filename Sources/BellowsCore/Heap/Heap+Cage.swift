@@ -26,7 +26,7 @@ package struct CageEnvironment: BitwiseCopyable, Sendable {
   package var barrier: @convention(c) () -> Void
   /// Whether thread `tid`, with `stack` on its stack, is blocked in a system call other than to wait for `lock`, and
   /// outside the hit paths.
-  package var isParked: @convention(c) (_ tid: UInt32, _ stack: UInt, _ lock: UInt) -> Bool
+  package var isParked: @convention(c) (_ tid: UInt32, _ stack: UInt, _ words: UInt, _ lock: UInt) -> Bool
   /// Tells the listeners: `(context, event, start, bytes)`; answers an errno, and in the upper half which of them.
   package var announce: @convention(c) (UInt, UInt32, UInt, UInt) -> Int
   package var context: UInt
@@ -34,7 +34,7 @@ package struct CageEnvironment: BitwiseCopyable, Sendable {
 
   package init(
     context: UInt, barrier: @escaping @convention(c) () -> Void,
-    isParked: @escaping @convention(c) (UInt32, UInt, UInt) -> Bool,
+    isParked: @escaping @convention(c) (UInt32, UInt, UInt, UInt) -> Bool,
     announce: @escaping @convention(c) (UInt, UInt32, UInt, UInt) -> Int,
     sleep: @escaping @convention(c) (UInt64) -> Void
   ) {
@@ -154,7 +154,7 @@ extension Ref where Pointee == Heap {
       }
       if heap.it.epoch != epoch {
         if heap.it.words != 0, bellows_load(heap.it.words) == bellows_empty_heap(),
-          environment.isParked(heap.it.threadID, heap.it.stack, heap.lock.word)
+          environment.isParked(heap.it.threadID, heap.it.stack, heap.it.words, heap.lock.word)
         {
           acknowledge(heap)
           it.seizures = it.seizures &+ 1

@@ -29,7 +29,7 @@ final class Announcements: @unchecked Sendable {
   var environment: CageEnvironment {
     let context = unsafe UInt(bitPattern: Unmanaged.passRetained(self).toOpaque())
     return CageEnvironment(
-      context: context, barrier: {}, isParked: { _, _, _ in false },
+      context: context, barrier: {}, isParked: { _, _, _, _ in false },
       announce: { context, event, start, bytes in
         let raw = unsafe UnsafeRawPointer(bitPattern: context)!
         return unsafe Unmanaged<Announcements>.fromOpaque(raw).takeUnretainedValue().tell(event, start, bytes)
