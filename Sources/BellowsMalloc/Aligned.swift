@@ -14,13 +14,7 @@ func allocateAligned(_ alignment: UInt, _ bytes: UInt) -> UInt {
   guard let own = Process.threadHeap() else {
     return Process.status == .steppedAside ? bellows_glibc_allocate(bytes, alignment) : 0
   }
-  var made = Process.heap.allocate(own, bytes: bytes, alignment: alignment)
-  doWhatIsDue()
-  while isOutdated(made) {
-    free(made)
-    made = Process.heap.allocate(own, bytes: bytes, alignment: alignment)
-  }
-  return made
+  return handedOut { Process.heap.allocate(own, bytes: bytes, alignment: alignment) }
 }
 
 /// The hit path: a block of the smallest class that is aligned so, from the thread's list; or 0.

@@ -51,13 +51,19 @@ func mallocMiss(_ bytes: UInt) -> UInt {
 func mallocSlow(_ bytes: UInt) -> UInt {
   guard isPossible(bytes) else { return orOutOfMemory(0) }
   guard let own = Process.threadHeap() else { return steppedAside(bytes, alignment: 16) }
-  var block = Process.heap.allocate(own, bytes: bytes)
+  return orOutOfMemory(handedOut { Process.heap.allocate(own, bytes: bytes) })
+}
+
+/// The block that `allocate` answers, after what else is due; another one where its section went meanwhile.
+@inline(__always)
+func handedOut(_ allocate: () -> UInt) -> UInt {
+  var block = allocate()
   doWhatIsDue()
   while isOutdated(block) {
     free(block)
-    block = Process.heap.allocate(own, bytes: bytes)
+    block = allocate()
   }
-  return orOutOfMemory(block)
+  return block
 }
 
 /// What slow paths of allocation do beside: it starts threads and calls functions of the program.
@@ -97,13 +103,7 @@ func callocMiss(_ bytes: UInt) -> UInt {
     if block != 0 { bellows_zero(block, bytes) }
     return block
   }
-  var block = Process.heap.allocateZeroed(own, bytes: bytes)
-  doWhatIsDue()
-  while isOutdated(block) {
-    free(block)
-    block = Process.heap.allocateZeroed(own, bytes: bytes)
-  }
-  return orOutOfMemory(block)
+  return orOutOfMemory(handedOut { Process.heap.allocateZeroed(own, bytes: bytes) })
 }
 
 // MARK: free

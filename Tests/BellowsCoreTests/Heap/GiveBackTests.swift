@@ -2,6 +2,7 @@
 
 import BellowsCore
 import CShims
+import Foundation
 import Testing
 
 @Suite struct RunBinTests {
@@ -47,6 +48,22 @@ import Testing
       let most = number < 4 ? kept : kept + pages
       try check(fixture.heap.statistics().slottedPages, is: most, "pages in slots after \(number + 1) MiB")
     }
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
+
+  /// A program that frees nothing but the longest comes by the clock as well, though each free keeps its run.
+  @Test func theClockIsLookedAt() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
+    let user = try #require(HeapUser(fixture.heap))
+    fixture.heap.it.purgeDelay = 20
+    let blocks = (0..<40).map { user.malloc($0 == 0 ? 30 << 20 : 5 << 20 + UInt($0 % 2) << 20) }
+    Block(address: blocks[0], bytes: 30 << 20, cookie: 1).fill()
+    user.free(blocks[0])
+    user.free(blocks[1])
+    usleep(100_000)
+    for block in blocks.dropFirst(2) where block != 0 { user.free(block) }
+    #expect(fixture.heap.statistics().returnedPages >= 30 << 8)
     user.leave()
     try fixture.compareEmptyHeap()
   }
