@@ -77,9 +77,15 @@ let abi: KeyValuePairs = [
   "_ZdlPvmSt11align_val_t": "bw_delete_aligned_sized", "_ZdaPvmSt11align_val_t": "bw_delete_aligned_sized",
 ]
 
+// What every program runs comes first in the .so and begins at a multiple of 64 KiB, so that the rest is not resident
+// (Scripts/order-code). The names of functions that are gone do no harm.
 let link = [
   "-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/CShims/exports.map",
   "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker", "nodelete",
+  "-Xlinker", "-z", "-Xlinker", "separate-code", "-Xlinker", "-z", "-Xlinker", "max-page-size=65536",
+  "-Xlinker", "--symbol-ordering-file=\(Context.packageDirectory)/CShims/order.txt",
+  "-Xlinker", "--no-warn-symbol-ordering", "-Xlinker", "-T",
+  "-Xlinker", "\(Context.packageDirectory)/CShims/layout.ld",
 ]
 
 let package = Package(
@@ -100,7 +106,7 @@ let package = Package(
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
-    .target(name: "CShims", path: "CShims", exclude: ["malloc", "exports.map"]),
+    .target(name: "CShims", path: "CShims", exclude: ["malloc", "exports.map", "layout.ld", "order.txt"]),
     .target(name: "CMalloc", dependencies: ["CShims"], path: "CShims/malloc"),
     .target(name: "BellowsCore", dependencies: ["CShims"], swiftSettings: strict),
     .target(name: "BellowsCoreEmbedded", dependencies: ["CShims"], swiftSettings: embedded),

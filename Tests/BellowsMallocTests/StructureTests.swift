@@ -54,6 +54,24 @@ struct StructureTests {
     #expect(undefined.filter { $0.contains("swift") }.sorted() == [])
   }
 
+  /// The kernel maps 64 KiB of a file around a page that is touched: the functions that every program runs lie in the
+  /// first of those, and the other 150 KiB of code are not resident in small programs. `Scripts/order-code` brings
+  /// order.txt up to date.
+  @Test func whatEveryProgramRunsComesFirst() throws {
+    let segment = try #require(lines("readelf", "-lW").first { $0.first == "LOAD" && $0.contains("E") })
+    let start = try #require(Int(segment[2].dropFirst(2), radix: 16))
+    #expect(start % 65536 == 0, "\(segment)")
+    let text = Child.run(["cat", "\(Library.root)/CShims/order.txt"]).output
+    let names = Set(text.split(separator: "\n"))
+    let found = lines("nm", "--defined-only").filter { $0.count == 3 && names.contains($0[2]) }
+    #expect(Set(found.map { $0[2] }).count * 10 >= names.count * 9, "many functions of order.txt are gone")
+    let beyond = found.filter { Int($0[0], radix: 16).map { $0 >= start + 65536 } ?? true }
+    #expect(beyond.isEmpty, "\(beyond)")
+    let stubs = try #require(lines("readelf", "-SW").first { $0.contains(".plt") })
+    let place = try #require(stubs.firstIndex(of: "PROGBITS"))
+    #expect(Int(stubs[place + 1], radix: 16).map { $0 < start + 65536 } == true, "\(stubs)")
+  }
+
   /// The instructions of each hit path, from its entry to its return: malloc and free of blocks up to 2 KiB, and
   /// what free adds for longer ones. More is a regression; fewer is news for this table and the architecture
   /// article.
