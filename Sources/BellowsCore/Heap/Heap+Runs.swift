@@ -1,24 +1,22 @@
 // Blocks above 32 KiB: runs of whole pages, described by one word.
 //
-// A freed run is kept for the next request of its length: up to 256 KiB in a slot of the thread's, up to 4 MiB in one
-// that all threads share, and above it is the last one that is kept.
+// A freed run is kept for the next request of its length: up to 256 KiB in a slot of the thread's, above in one that all
+// threads share.
 //
 //   thread's slots   [9 pages] [10] [11] ...  [64]           a word each: the run's address, 0: empty
-//   shared slots     [72]      [80] [88] ...  [1024]
-//   longest slot     [address | bin]
+//   shared slots     [72]      [80] [88] ...  [16384]
 //
 // A word is filled by compare-and-exchange and emptied by exchange, so anybody can empty any of them at any time, the
 // clock's purge included, and a pair of malloc and free costs two such operations. What is kept so is used memory to
-// the zone, and serves no other length: with a slot for each length up to 64 MiB, a program with 16 live blocks of
-// 32 KiB to 20 MiB came to 382 MiB, with none above 256 KiB to 320. But one with 64 of up to 4 MiB came to 84 MiB with
-// none and comes to 73 so, for its blocks fit into the holes less well.
+// the zone, and serves no other length; so the shared slots are emptied before a run is taken of which a page may not
+// be resident yet. (16 live blocks of 32 KiB to 20 MiB, 176 MiB at the most: 234 MiB without shared slots, 245 so.)
 
 import CShims
 
 extension Ref where Pointee == Heap {
   // MARK: Slots
 
-  /// The slot for `bin`, which is not among the longest: the thread's, or the one of all.
+  /// The slot for `bin`: the thread's, or the one of all.
   @inline(__always)
   private func slot(_ bin: RunBin, _ heap: ThreadHeapRef) -> UInt {
     bin.index < RunBin.ownCount
@@ -26,25 +24,16 @@ extension Ref where Pointee == Heap {
       : address &+ Heap.slotsOffset &+ (bin.index &- RunBin.ownCount) &* 8
   }
 
-  private var longestSlot: UInt { address &+ Heap.longestSlotOffset }
+  /// 0: no shared slot was filled since they were emptied. A hint: a run that is put in meanwhile may be missed.
+  private var sharedSlotsFilled: UInt { address &+ Heap.sharedSlotsFilledOffset }
 
   /// The run in the slot for `bin`, made live again; 0 if there is none. `granule` finds a block's descriptor.
   @inline(__always)
   package func takeSlot(_ bin: RunBin, _ heap: ThreadHeapRef, _ granule: (UInt) -> UInt) -> UInt {
-    guard bin.hasSlot else { return takeLongest(bin, granule) }
     let slot = slot(bin, heap)
     guard bellows_load(slot) != 0 else { return 0 }
     let block = bellows_exchange(slot, 0)
     if block != 0 { bellows_store(granule(block), GranuleWord.run(pages: bin.pages).bits) }
-    return block
-  }
-
-  @inline(never)
-  private func takeLongest(_ bin: RunBin, _ granule: (UInt) -> UInt) -> UInt {
-    let word = bellows_load(longestSlot)
-    guard word & RunBin.mask == bin.index, bellows_compare_exchange(longestSlot, word, 0) else { return 0 }
-    let block = word & ~RunBin.mask
-    bellows_store(granule(block), GranuleWord.run(pages: bin.pages).bits)
     return block
   }
 
@@ -57,32 +46,18 @@ extension Ref where Pointee == Heap {
     guard RunBin.fits(pages) else { return false }
     let bin = RunBin(pages: pages)
     if bin.index >= RunBin.ownCount, GranuleWord(bellows_load(descriptor)).isGrown { return false }
-    guard bin.hasSlot else { return putLongest(block, descriptor, bin) }
     let slot = slot(bin, heap)
     guard bellows_load(slot) == 0 else { return false }
     bellows_store(descriptor, GranuleWord.cachedRun(pages: pages).bits)
-    if bellows_compare_exchange(slot, 0, block) { return true }
+    if bellows_compare_exchange(slot, 0, block) {
+      if bin.index >= RunBin.ownCount, bellows_load(sharedSlotsFilled) == 0 {
+        bellows_store(sharedSlotsFilled, 1)
+      }
+      return true
+    }
     // Another thread was sooner: the run is live again.
     bellows_store(descriptor, GranuleWord.run(pages: pages).bits)
     return false
-  }
-
-  /// The run freed last is the one that is wanted next, and the one in the processor's caches: the one before it
-  /// makes way.
-  @inline(never)
-  private func putLongest(_ block: UInt, _ descriptor: UInt, _ bin: RunBin) -> Bool {
-    bellows_store(descriptor, GranuleWord.cachedRun(pages: bin.pages).bits)
-    let before = bellows_exchange(longestSlot, block | bin.index)
-    if before != 0 {
-      giveBackLongest(before)
-      tick()
-    }
-    return true
-  }
-
-  private func giveBackLongest(_ word: UInt) {
-    let block = word & ~RunBin.mask
-    giveBackRun(block, granule(of: block), pages: RunBin(index: word & RunBin.mask).pages)
   }
 
   /// Gives the runs in a thread's slots back to the zone. Any thread.
@@ -91,9 +66,8 @@ extension Ref where Pointee == Heap {
   /// Gives the runs in the slots of all threads back to the zone; answers whether there was one. Any thread.
   @discardableResult
   package func emptySharedSlots() -> Bool {
-    let word = bellows_exchange(longestSlot, 0)
-    if word != 0 { giveBackLongest(word) }
-    return emptySlots(RunBin.ownCount, RunBin.slotCount, ThreadHeapRef(0)) || word != 0
+    bellows_store(sharedSlotsFilled, 0)
+    return emptySlots(RunBin.ownCount, RunBin.count, ThreadHeapRef(0))
   }
 
   @discardableResult
@@ -113,9 +87,7 @@ extension Ref where Pointee == Heap {
 
   /// Pages of the runs in slots.
   package func slottedPages() -> UInt {
-    let longest = bellows_load(longestSlot)
-    var pages = longest == 0 ? 0 : RunBin(index: longest & RunBin.mask).pages
-    pages = pages &+ slottedPages(RunBin.ownCount, RunBin.slotCount, ThreadHeapRef(0))
+    var pages = slottedPages(RunBin.ownCount, RunBin.count, ThreadHeapRef(0))
     var heap = it.heaps
     while heap != 0 {
       pages = pages &+ slottedPages(0, RunBin.ownCount, ThreadHeapRef(heap))
@@ -147,13 +119,16 @@ extension Ref where Pointee == Heap {
       }
       if block != 0 { giveBackRun(block, granule(of: block), pages: pages) }
     }
-    guard var run = allocatePages(heap, pages, alignment: step) else { return nil }
-    if run.isZero, pages > RunBin.ownPages, emptySharedSlots() {
-      // What was kept for other lengths may be resident already: that first, before new pages are.
-      it.arena.free(run, isAbsent: true)
-      guard let second = allocatePages(heap, pages, alignment: step) else { return nil }
-      run = second
+    if pages > RunBin.ownPages, step == Page.granulePages, bellows_load(sharedSlotsFilled) != 0, !isLimited {
+      // Before new pages become resident, what is kept for other lengths is used.
+      let zone = it.arena.zone(node: wantedNode(heap)) ?? it.arena.it.zone
+      if let run = zone.allocateResident(pages: pages) {
+        bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
+        return run
+      }
+      emptySharedSlots()
     }
+    guard let run = allocatePages(heap, pages, alignment: step) else { return nil }
     bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
     return run
   }

@@ -46,6 +46,8 @@ package struct Heap: BitwiseCopyable {
   package var epoch: UInt
   /// The next heap on the arena.
   package var nextOnArena: UInt
+  /// Whether a shared slot was filled since they were emptied (Heap+Runs.swift). Atomic.
+  package var sharedSlotsFilled: UInt
 
   package static var commonsOffset: UInt { 8 }
   package static var heapsOffset: UInt { 16 }
@@ -54,11 +56,11 @@ package struct Heap: BitwiseCopyable {
   package static var holePagesOffset: UInt { 40 }
   package static var cagesOffset: UInt { 136 }
   package static var epochOffset: UInt { 144 }
+  package static var sharedSlotsFilledOffset: UInt { 160 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
-  /// The slots that all threads share, and the one of the longest runs (Heap+Runs.swift).
+  /// The slots that all threads share (Heap+Runs.swift).
   package static var slotsOffset: UInt { 384 }
-  package static var longestSlotOffset: UInt { 896 }
   /// Where the limits are (Limit.swift), behind the slots.
   package static var limitOffset: UInt { 928 }
   /// Where the abandoned lists start.

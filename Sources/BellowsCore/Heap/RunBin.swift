@@ -10,15 +10,8 @@ package struct RunBin: Equatable, Sendable {
   /// Bins whose runs a thread keeps for itself: up to 64 pages (256 KiB).
   package static var ownCount: UInt { 24 }
   package static var ownPages: UInt { 64 }
-  /// Bins that have a slot: up to 1024 pages (4 MiB).
-  package static var slotCount: UInt { 56 }
   package static var leastPages: UInt { 9 }
   package static var mostPages: UInt { 16384 }
-
-  /// The bits of an index. The address of a run has zeros there.
-  package static var mask: UInt { 127 }
-
-  @inline(__always) package var hasSlot: Bool { index < RunBin.slotCount }
 
   @inline(__always) package init(index: UInt) { self.index = index }
 

@@ -137,6 +137,7 @@ extension Ref where Pointee == Arena {
   /// Bytes of records per section.
   package var recordBytes: UInt {
     Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
+      &+ GranuleMap.bytes(for: it.geometry.granulesPerSection)
   }
 
   /// Memory for records. Takes the growth lock.

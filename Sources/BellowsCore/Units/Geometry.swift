@@ -18,6 +18,8 @@ package enum Page {
   package static let granuleShift: UInt = 14
   package static let granuleBytes: UInt = 1 << granuleShift
   package static let granulePages: UInt = granuleBytes >> shift
+  /// The order of a granule: 2, four pages.
+  package static let granuleOrder: UInt = granuleShift - shift
 
   /// The number of pages that `bytes` bytes take.
   @inline(__always) package static func count(_ bytes: UInt) -> UInt {
@@ -72,6 +74,7 @@ package struct Geometry: BitwiseCopyable, Sendable {
   package var pageblockOrder: UInt { pageblockShift &- Page.shift }
   /// At most 512, the width of a `PageMask`.
   package var pageblocksPerSection: UInt { 1 &<< (sectionShift &- pageblockShift) }
+  package var granulesPerSection: UInt { 1 &<< (sectionShift &- Page.granuleShift) }
   /// Bytes of one section's memmap.
   package var memmapBytes: UInt { sectionPages &* Page.descriptorBytes }
 }

@@ -63,6 +63,18 @@ package struct PageMask: BitwiseCopyable, Sendable {
     return UInt(bitPattern: members)
   }
 
+  /// Removes the `count` numbers from `first`; answers how many of them were members.
+  package mutating func take(_ first: UInt, count: UInt) -> UInt {
+    var members = 0
+    Self.forEachWord(first, count) {
+      let word = unsafe words[unchecked: $0]
+      let found = word & $1
+      members &+= found == ~0 ? 64 : found == 0 ? 0 : found.nonzeroBitCount
+      unsafe words[unchecked: $0] = word & ~$1
+    }
+    return UInt(bitPattern: members)
+  }
+
   package var count: UInt {
     var members = 0
     for place in 0..<8 { members &+= words[place].nonzeroBitCount }

@@ -1,4 +1,4 @@
-// A section: its record, followed in memory by the records of its pageblocks.
+// A section: its record, followed in memory by the records of its pageblocks and by its map.
 //
 // Records lie in the arena's metadata, never inside a memmap, which may be elsewhere or be given back.
 
@@ -43,6 +43,8 @@ package struct Section: BitwiseCopyable {
   package var memory: SectionMemory
   /// The section of the zone before it, by number; 0: none. Under the zone's lock.
   package var previous: UInt
+  /// Where to look for holes in its map. Under the zone's lock.
+  package var hints: HoleHints
 
   /// Where `state` and `returnsFreed` are.
   package static var stateOffset: UInt { 40 }
@@ -79,6 +81,13 @@ extension Ref where Pointee == Section {
 
   package func block(_ index: UInt) -> PageblockRef {
     Ref<Pageblock>(address &+ Section.headerBytes &+ index &* Section.blockBytes)
+  }
+
+  /// Its map; `pageblocks`: those that a section of its geometry has.
+  @inline(__always)
+  package func map(pageblocks: UInt, granules: UInt) -> GranuleMap {
+    GranuleMap(
+      address: address &+ Section.headerBytes &+ pageblocks &* Section.blockBytes, granules: granules)
   }
 
   /// The descriptor of the page that holds `address`.

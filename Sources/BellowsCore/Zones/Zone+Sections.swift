@@ -16,6 +16,13 @@ extension Ref where Pointee == Zone {
         section.block(index).it.used.insert(blockPages, count: PageMask.capacity &- blockPages)
       }
     }
+    let map = map(section)
+    map.clear()
+    section.it.hints = HoleHints()
+    let granules = blockPages &>> Page.granuleOrder
+    if blocks < it.geometry.pageblocksPerSection {
+      map.insert(blocks &* granules, count: (it.geometry.pageblocksPerSection &- blocks) &* granules)
+    }
     for index in 0..<(isWithheld ? blocks : reserved) {
       let block = section.block(index)
       // Those that are not committed yet, too.
@@ -23,6 +30,7 @@ extension Ref where Pointee == Zone {
       block.it.index = UInt16(truncatingIfNeeded: index)
       block.it.used.insert(0, count: blockPages)
       block.it.usedPages = UInt16(truncatingIfNeeded: blockPages)
+      map.insert(index &* granules, count: granules)
       settle(block)
     }
     it.presentPages = it.presentPages &+ blocks &* blockPages

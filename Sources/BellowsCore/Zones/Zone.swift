@@ -1,20 +1,22 @@
 // A zone: the page allocator of one kind of memory on one node.
 //
-// Two levels. A section knows which of its pageblocks are wholly free; runs of a pageblock and more are
-// taken there, lowest section first. A pageblock that is partly used stands on one of the zone's lists:
-// by the order of its largest free block, and within that by fullness.
+// Runs up to 64 KiB lie within one pageblock, longer ones in the lowest hole of a section that is long enough
+// (GranuleMap.swift).
+//
+// A section knows which of its pageblocks are wholly free. A pageblock that is partly used stands on one of the zone's
+// lists: by the order of its largest free block, and within that by fullness.
 //
 //   lists   order 0: [fullest] [ ] [ ] [emptiest]
 //           order 1: [fullest] [ ] [ ] [emptiest]
 //           ...
 //           and the same for pageblocks of the other migrate type
 //
-// A request of order k takes the first list at or after order k, found in one bit scan of `occupied`: the
+// A short request of order k takes the first list at or after order k, found in one bit scan of `occupied`: the
 // pageblock whose largest free block is the smallest that does, and of those the fullest. (The rule is that
 // of tcmalloc's huge page filler: "Beyond malloc efficiency to fleet efficiency", OSDI 2021.) Live memory stays dense, and the
 // emptiest pageblocks of the youngest sections drain by themselves.
 //
-// One lock. Allocation and free are a bit scan and a mask operation each; no list is walked.
+// One lock. Allocation and free are bit scans and mask operations; no list is walked but that of the sections.
 
 import CShims
 
@@ -84,8 +86,8 @@ package struct Zone: BitwiseCopyable {
 
   package static var nextOffset: UInt { 8 }
   package static var servingOffset: UInt { 16 }
-  /// Runs up to this length (64 KiB) lie at multiples of a power of two, as in a buddy allocator; longer ones in the
-  /// first hole that is long enough.
+  /// Runs up to this length (64 KiB) lie at multiples of a power of two within one pageblock, as in a buddy allocator;
+  /// longer ones in the lowest hole of a section that is long enough.
   package static var mostAlignedPages: UInt { 16 }
   package static var listsPerOrder: UInt { 4 }
   package static var listsPerType: Int { 40 }
@@ -136,6 +138,12 @@ extension Ref where Pointee == Zone {
 
   package func address(of block: PageblockRef) -> UInt {
     SectionRef(block.it.section).it.base &+ UInt(block.it.index) &<< it.geometry.pageblockShift
+  }
+
+  /// The map of a section's granules.
+  @inline(__always)
+  package func map(_ section: SectionRef) -> GranuleMap {
+    section.map(pageblocks: it.geometry.pageblocksPerSection, granules: it.geometry.granulesPerSection)
   }
 
   // MARK: Where a pageblock stands

@@ -38,6 +38,7 @@ import Testing
     #expect(MemoryLayout<Limit>.offset(of: \.refusals) == 48)
     #expect(MemoryLayout<Heap>.offset(of: \.cages) == Int(Heap.cagesOffset))
     #expect(MemoryLayout<Heap>.offset(of: \.epoch) == Int(Heap.epochOffset))
+    #expect(MemoryLayout<Heap>.offset(of: \.sharedSlotsFilled) == Int(Heap.sharedSlotsFilledOffset))
     #expect(MemoryLayout<Arena>.offset(of: \.transition) == Int(Arena.transitionOffset))
     #expect(MemoryLayout<Arena>.offset(of: \.heaps) == Int(Arena.heapsOffset))
     #expect(MemoryLayout<Arena>.offset(of: \.relocatables) == Int(Arena.relocatablesOffset))
@@ -63,7 +64,7 @@ import Testing
   @Test func recordsFitTheirPlaces() {
     #expect(UInt(MemoryLayout<Heap>.size) <= Heap.hugeOffset)
     #expect(Heap.hugeOffset + UInt(MemoryLayout<HugeTable>.size) <= Heap.slotsOffset)
-    #expect(Heap.slotsOffset + (RunBin.slotCount - RunBin.ownCount) * 8 <= Heap.longestSlotOffset)
+    #expect(Heap.slotsOffset + (RunBin.count - RunBin.ownCount) * 8 <= Heap.limitOffset)
     #expect(Heap.limitOffset + UInt(MemoryLayout<Limit>.size) <= Heap.listsOffset)
     #expect(UInt(MemoryLayout<AbandonedList>.size) <= AbandonedList.stride)
     #expect(UInt(MemoryLayout<Section>.size) <= Section.headerBytes)

@@ -61,6 +61,10 @@ extension BuddyMask: ChangingMask {}
       let count = random.below(513 - first)
       let members = model[Int(first)..<Int(first + count)].count { $0 }
       try check(mask.count(first, count: count), is: UInt(members), "count(\(first), \(count)), \(note)")
+      var rest = mask
+      try check(rest.take(first, count: count), is: UInt(members), "take(\(first), \(count)), \(note)")
+      try check(rest.count(first, count: count), is: 0, "left of take(\(first), \(count)), \(note)")
+      try check(rest.count + UInt(members), is: mask.count, "beside take(\(first), \(count)), \(note)")
       for member in [true, false] {
         let found = model[Int(first)...].firstIndex(of: member).map { UInt($0) }
         try check(mask.next(member: member, from: first), is: found, "next(\(member), \(first)), \(note)")

@@ -51,6 +51,7 @@ struct ZoneModel {
   private mutating func allocate() throws {
     let pages = random.spread(1...2000)
     let alignment: UInt = 1 << random.below(random.chance(oneIn: 8) ? geometry.pageblockOrder + 3 : 4)
+    let lowest = isLong(pages, alignment) ? lowestHole(pages) : nil
     let run = fixture.arena.allocate(pages: pages, alignment: alignment)
     while states.count < Int(fixture.arena.it.sections) {
       states.append(.init(repeating: .absent, count: Int(fixture.managedPages)))
@@ -61,6 +62,7 @@ struct ZoneModel {
     }
     try check(run.pages, is: pages, note("length"))
     try check(run.address.isAligned(to: alignment << Page.shift), note("\(pages) pages at \(alignment)"))
+    if let lowest { try check(run.address, is: lowest, note("the lowest hole of \(pages) pages")) }
     try take(run)
     try write(Run(run: run, cookie: random.next().hashValue.magnitude))
   }
@@ -167,9 +169,29 @@ struct ZoneModel {
     set(run.address, run.pages, .used)
   }
 
-  /// Whether the zone should have found a run: an aligned block of the request's order inside a pageblock,
-  /// or whole free pageblocks in a row.
+  private func isLong(_ pages: UInt, _ alignment: UInt) -> Bool {
+    pages > Zone.mostAlignedPages && alignment <= Page.granulePages
+  }
+
+  /// Where the lowest run of free granules that holds so many pages begins.
+  private func lowestHole(_ pages: UInt) -> UInt? {
+    let unit = Int(Page.granulePages)
+    for section in states.indices {
+      var start = 0
+      for first in stride(from: 0, to: states[section].count, by: unit) {
+        if states[section][first..<(first + unit)].contains(.used) { start = first + unit }
+        guard first + unit - start >= Int(pages) else { continue }
+        let base = fixture.reservation + UInt(section) << geometry.sectionShift
+        return base + (fixture.memmapPages + UInt(start)) << Page.shift
+      }
+    }
+    return nil
+  }
+
+  /// Whether the zone should have found a run: free granules in a row for long ones, and otherwise an aligned block of
+  /// the request's order inside a pageblock, or whole free pageblocks in a row.
   private func hasRoom(_ pages: UInt, _ alignment: UInt) -> Bool {
+    if isLong(pages, alignment), lowestHole(pages) != nil { return true }
     let order = max(pages.ceilingLog2, alignment.ceilingLog2)
     let small = order <= geometry.pageblockOrder
     let length = Int(small ? 1 << order : pages.rounded(upTo: geometry.pageblockPages))
@@ -222,8 +244,21 @@ struct ZoneModel {
     let rss = try Kernel.rss(fixture.reservation, fixture.capacity)
     let expected = (used + dirty + resident.memmap) << Page.shift
     try check(max(rss, expected) - min(rss, expected) <= 64 << 10, note("Rss \(rss), not \(expected)"))
+    try compareMaps()
     let most = (used + dirty + UInt(states.count) * fixture.memmapPages) << Page.shift
     try check(rss <= most, note("Rss \(rss), at most \(most)"))
+  }
+
+  /// The maps of granules against the pages.
+  private func compareMaps() throws {
+    for section in states.indices {
+      let map = zone.map(fixture.section(UInt(section)))
+      for granule in 0..<geometry.granulesPerSection {
+        let first = Int(granule * Page.granulePages) - Int(fixture.memmapPages)
+        let isUsed = first < 0 || states[section][first..<(first + Int(Page.granulePages))].contains(.used)
+        try check(map.contains(granule), is: isUsed, note("granule \(granule) of section \(section)"))
+      }
+    }
   }
 
   /// Everything is free: pageblocks are whole again, and each section can be had in one piece.
