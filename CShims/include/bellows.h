@@ -84,7 +84,9 @@ enum {
   BELLOWS_BLOCKER_PAGES = 3,    /* pages that are about to become a block, or were allocated as pages */
   BELLOWS_BLOCKER_THREAD = 4,   /* a thread that runs and has not come by a slow path: its shards; detail: its number */
   BELLOWS_BLOCKER_PINNED = 5,   /* pinned relocatable blocks; detail: the first handle */
-  BELLOWS_BLOCKER_LOCKED = 6,   /* free pages that the system does not take back: mlock'd, as a rule */
+  /* Relocatable blocks in mlock'd memory, which they may not leave; detail: the first handle. With detail 0: free pages that the
+   * system does not take back: mlock'd ones before Linux 5.18, which drops them. */
+  BELLOWS_BLOCKER_LOCKED = 6,
   BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays: none does so far */
   /* A listener or observer objected; detail: its errno, count: its place in the order of asking, from 1. What else holds the
    * section is named beside it; what can move was not asked to. */

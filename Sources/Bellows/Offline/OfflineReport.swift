@@ -29,7 +29,8 @@ public struct OfflineReport: Hashable, Sendable, Codable {
       case thread(Int)
       /// Relocatable blocks that are pinned.
       case pinned
-      /// Free pages that the system does not take back: locked ones, as a rule.
+      /// Relocatable blocks in memory that the program locked (`mlock`), which they may not leave; or free pages that the system
+      /// does not take back: locked ones before Linux 5.18, which drops them.
       case locked
       /// An allocation that reaches into a section that stays.
       case crossing
