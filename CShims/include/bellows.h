@@ -87,7 +87,8 @@ enum {
   /* Relocatable blocks in mlock'd memory, which they may not leave; detail: the first handle. With detail 0: free pages that the
    * system does not take back: mlock'd ones before Linux 5.18, which drops them. */
   BELLOWS_BLOCKER_LOCKED = 6,
-  BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays: none does so far */
+  /* 7 would be an allocation that reaches into another section. There are none: pages come from one section, and what is
+   * larger than a section holds is refused, or by malloc mapped apart. */
   /* A listener or observer objected; detail: its errno, count: its place in the order of asking, from 1. What else holds the
    * section is named beside it; what can move was not asked to. */
   BELLOWS_BLOCKER_VETOED = 8,
