@@ -254,6 +254,36 @@ import Testing
   }
 }
 
+@Suite struct NothingCrossesTests {
+  /// Sections side by side, of one memory block, with nothing between their pages: a run fills one at most.
+  @Test func aRunLiesInOneSection() throws {
+    let fixture = try ArenaFixture.explicit(sections: 4)
+    let arena = fixture.arena
+    arena.it.blockSections = 2
+    var request = AddRequest()
+    request.placement = .outside
+    let first = try arena.add(request, count: 4)
+    try arena.online(first..<first + 4)
+    let section = fixture.geometry.sectionPages
+    #expect(fixture.zone.freePages == 4 * section)
+    for pages in [section + 1, section + 512, 2 * section, 4 * section] as [UInt] {
+      #expect(arena.allocate(pages: pages, alignment: 1) == nil, "\(pages)")
+    }
+    var random = Random(stream: 93)
+    var runs: [PageRun] = []
+    for _ in 0..<400 {
+      if random.chance(oneIn: 2), let run = arena.allocate(pages: random.spread(1...section), alignment: 1) {
+        #expect(arena.knownSection(at: run.address).address == arena.knownSection(at: run.end - 1).address)
+        runs.append(run)
+      } else if !runs.isEmpty {
+        arena.free(runs.remove(at: Int(random.below(UInt(runs.count)))))
+      }
+    }
+    for run in runs { arena.free(run) }
+    for _ in 0..<4 { #expect(arena.allocate(pages: section, alignment: 1) != nil) }
+  }
+}
+
 @Suite struct OfflineFailureTests {
   /// Each system call of an offline and of what follows fails in turn: the answer says so or it does not matter, the
   /// counters agree with the kernel, and all can be had again.
