@@ -152,7 +152,7 @@ static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, ui
     case BELLOWS_DISTANCES: return bellows_node_distances((unsigned)a, (uint8_t *)b, c);
     case BELLOWS_ALLOWED_NODES: return bellows_allowed_nodes((uint64_t *)a);
     case BELLOWS_NODE_ROOM: return bellows_node_room((unsigned)a);
-    case BELLOWS_IS_LOCKED: return madvise(address, b, MADV_COLD) != 0 && errno == EINVAL;
+    case BELLOWS_IS_LOCKED: return msync(address, b, MS_INVALIDATE) != 0 && errno == EBUSY;
     default: return -ENOSYS;
   }
 }

@@ -84,8 +84,11 @@ enum {
   BELLOWS_BLOCKER_PAGES = 3,    /* pages that are about to become a block, or were allocated as pages */
   BELLOWS_BLOCKER_THREAD = 4,   /* a thread that runs and has not come by a slow path: its shards; detail: its number */
   BELLOWS_BLOCKER_PINNED = 5,   /* pinned relocatable blocks; detail: the first handle */
-  BELLOWS_BLOCKER_LOCKED = 6,   /* free pages that the system does not take back: mlock'd, as a rule */
-  BELLOWS_BLOCKER_CROSSING = 7, /* an allocation that reaches into a section that stays: none does so far */
+  /* Relocatable blocks in mlock'd memory, which they may not leave; detail: the first handle. With detail 0: free pages that the
+   * system does not take back: mlock'd ones before Linux 5.18, which drops them. */
+  BELLOWS_BLOCKER_LOCKED = 6,
+  /* 7 would be an allocation that reaches into another section. There are none: pages come from one section, and what is
+   * larger than a section holds is refused, or by malloc mapped apart. */
   /* A listener or observer objected; detail: its errno, count: its place in the order of asking, from 1. What else holds the
    * section is named beside it; what can move was not asked to. */
   BELLOWS_BLOCKER_VETOED = 8,
@@ -469,7 +472,8 @@ int bellows_balloon_create(struct bellows_arena *arena, const struct bellows_bal
                            struct bellows_balloon **balloon);
 /* Ends it: what it holds becomes ordinary free pages. */
 void bellows_balloon_destroy(struct bellows_balloon *balloon);
-/* Adds a section of 128 MiB with all of its pages in the balloon; of its memory the descriptors (2 MiB) are resident. */
+/* Adds a section (of 128 MiB in the process heap), or a memory block where the arena has them of several sections, with all
+ * of its pages in the balloon; of its memory the descriptors (1/64) are resident. */
 int bellows_balloon_add_section(struct bellows_balloon *balloon);
 /* Binds or returns up to `bytes` bytes, rounded up to pages or pageblocks; *done (unless NULL) says how much, also where
  * the answer is an errno. ENOSPC: it holds no more, or the floor is reached. EBUSY: no more is free. */
@@ -494,7 +498,8 @@ int bellows_huge_page_give(struct bellows_balloon *balloon, int reserved, void *
 size_t bellows_sub_block_size(struct bellows_arena *arena);
 int bellows_sub_block_unplug(struct bellows_arena *arena, void *start);
 int bellows_sub_block_plug(struct bellows_arena *arena, void *start);
-/* Adds a section with all of its sub-blocks unplugged: *count of them from *first on. */
+/* Adds a section with all of its sub-blocks unplugged: *count of them from *first on. Where the arena has memory blocks of
+ * several sections it adds a block of them: *count of all, and each further section begins with its descriptors. */
 int bellows_sub_block_add_section(struct bellows_arena *arena, void **first, size_t *count);
 
 /* Device memory: a file, or nothing accessible, with descriptors and an owner, in units that are counted. No allocation

@@ -141,7 +141,7 @@ enum {
   BELLOWS_ALLOWED_NODES,  // (mask)                 get_mempolicy: the nodes 0 to 63 that the thread may have memory of,
                        //                           whatever its own policy
   BELLOWS_NODE_ROOM,   // (node)                    free bytes of a node above what it keeps back
-  BELLOWS_IS_LOCKED,   // (address, length)         whether it is mlock'd (madvise COLD, which refuses that) -> 1 or 0
+  BELLOWS_IS_LOCKED,   // (address, length)         whether any of it is mlock'd (msync INVALIDATE, which refuses that) -> 1 or 0
 };
 // The result of the call, or -errno.
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);

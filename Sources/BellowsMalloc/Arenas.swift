@@ -36,8 +36,6 @@ private struct CallersArena {
       Platform.system.attempt(.release, base, bytes)
       throw .noMemory
     }
-    // So that a page is resident because it was used, never because its neighbour was.
-    platform.attempt(.noHuge, made.arena.it.reservation, made.arena.it.capacity)
     return made
   }
 

@@ -131,7 +131,7 @@ func subBlockAddSection(_ handle: UInt, _ first: UInt, _ count: UInt) -> Int32 {
     return noMemory
   }
   Ref<UInt>(first).it = section.it.base &+ UInt(section.it.memmapBlocks) &<< arena.it.geometry.pageblockShift
-  Ref<UInt>(count).it = UInt(section.it.blocks &- section.it.memmapBlocks)
+  Ref<UInt>(count).it = UInt(section.it.blocks &- section.it.memmapBlocks) &* UInt(arena.it.blockSections)
   return 0
 }
 

@@ -58,7 +58,6 @@ extension Log {
     case .thread: "thread"
     case .pinned: "pinned"
     case .locked: "locked"
-    case .crossing: "crossing"
     case .vetoed: "vetoed"
     }
   }

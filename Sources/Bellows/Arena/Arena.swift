@@ -90,8 +90,6 @@ public final class Arena: Sendable {
       records.release()
       throw .noAddressSpace
     }
-    // So that a page is resident because it was used, never because its neighbour was.
-    core.it.platform.attempt(.noHuge, core.it.reservation, core.it.capacity)
     self.records = records
     self.core = core
     core.it.growsByNeed = configuration.growsByNeed

@@ -99,9 +99,10 @@ public final class Balloon: Sendable {
 
   // MARK: Pages
 
-  /// Adds a section to the arena and brings it online with all of its pages in the balloon.
+  /// Adds a section to the arena and brings it online with all of its pages in the balloon. With memory blocks of several
+  /// sections (``Arena/Configuration/sectionsPerBlock``) it adds a block of them.
   ///
-  /// - Returns: Its place. Of its memory the descriptors are resident: 1/64.
+  /// - Returns: Its place, or the first section's. Of its memory the descriptors are resident: 1/64.
   /// - Throws: `ENOMEM` where the arena's capacity is used up or the system refuses. The arena is as it was then.
   /// - Complexity: O(pages of a section).
   @discardableResult

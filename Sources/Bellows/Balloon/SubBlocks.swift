@@ -72,7 +72,8 @@ public struct SubBlocks: Sendable {
     }
   }
 
-  /// Adds a section to the arena and brings it online with all of its sub-blocks unplugged.
+  /// Adds a section to the arena and brings it online with all of its sub-blocks unplugged. With memory blocks of several
+  /// sections (``Arena/Configuration/sectionsPerBlock``) it adds a block of them, and answers the first.
   ///
   /// - Throws: `ENOMEM` where the arena's capacity is used up or the system refuses. The arena is as it was then.
   /// - Complexity: O(pages of a section).

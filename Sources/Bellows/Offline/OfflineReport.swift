@@ -13,6 +13,9 @@ public enum OfflinePolicy: String, Hashable, Sendable, Codable, CaseIterable {
 }
 
 /// What an offline came to, exact in pages.
+///
+/// An allocation never reaches into another section, so none can be in the way of a section that it does not lie in: pages come
+/// from one section, and what is larger than a section holds is refused, or by malloc mapped apart.
 public struct OfflineReport: Hashable, Sendable, Codable {
   /// What holds memory that was to go.
   public struct Blocker: Hashable, Sendable, Codable {
@@ -29,10 +32,9 @@ public struct OfflineReport: Hashable, Sendable, Codable {
       case thread(Int)
       /// Relocatable blocks that are pinned.
       case pinned
-      /// Free pages that the system does not take back: locked ones, as a rule.
+      /// Relocatable blocks in memory that the program locked (`mlock`), which they may not leave; or free pages that the system
+      /// does not take back: locked ones before Linux 5.18, which drops them.
       case locked
-      /// An allocation that reaches into a section that stays.
-      case crossing
       /// A listener objected, with an errno.
       case vetoed(Int32)
     }
@@ -91,7 +93,6 @@ extension OfflineReport.Blocker.Reason {
     case .thread: self = .thread(detail)
     case .pinned: self = .pinned
     case .locked: self = .locked
-    case .crossing: self = .crossing
     case .vetoed: self = .vetoed(Int32(truncatingIfNeeded: detail))
     case .none: return nil
     }

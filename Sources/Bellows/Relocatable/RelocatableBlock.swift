@@ -3,7 +3,8 @@ import BellowsCore
 /// Memory that may move: a block of whole pages that has no address but while it is pinned.
 ///
 /// When its section goes offline, an unpinned block is copied elsewhere; its owner does not notice. A pinned one stays
-/// and is named in the report. It lies in a movable zone where the arena has one with room.
+/// and is named in the report, and so does one whose pages were locked (`mlock`), unless it can go where memory is locked, too. It
+/// lies in a movable zone where the arena has one with room.
 ///
 /// ```swift
 /// var block = try arena.allocateRelocatable(byteCount: .mebibytes(1))
@@ -65,7 +66,7 @@ public struct RelocatableBlock: ~Copyable, Sendable {
   /// Keeps the bytes where they are until ``unpin()``, or until the block goes: for who keeps their address, as a device does.
   ///
   /// A block in a movable zone is moved to a normal one first, so that the movable zone's sections can still go offline. Where
-  /// no normal zone has room it stays, and holds its section.
+  /// no normal zone has room, or the block is locked (`mlock`), it stays, and holds its section.
   ///
   /// - Returns: Where the bytes are.
   /// - Complexity: A copy of the block where it has to move, else O(1).

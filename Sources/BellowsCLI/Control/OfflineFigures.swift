@@ -52,7 +52,7 @@ struct OfflineBlocker: Equatable, Encodable {
   var bytes: Int
 
   private static let kinds = [
-    "unknown", "blocks", "runs", "pages", "thread", "pinned", "locked", "crossing", "vetoed",
+    "unknown", "blocks", "runs", "pages", "thread", "pinned", "locked", "unknown", "vetoed",
   ]
 
   init(_ record: bellows_blocker) {
@@ -72,8 +72,8 @@ struct OfflineBlocker: Equatable, Encodable {
       case "pages": "\(counted("page")) allocated as such"
       case "thread": "shards of thread \(detail), which runs and did not come by"
       case "pinned": "\(counted("pinned relocatable block"))"
+      case "locked" where detail != 0: "\(counted("relocatable block")) in locked memory"
       case "locked": "\(counted("free page")) that the system does not take back (locked?)"
-      case "crossing": "\(counted("block")) that reach into another section"
       case "vetoed": "listener \(count) of the program, which objected (errno \(detail))"
       default: "\(count) of an unknown kind"
       }

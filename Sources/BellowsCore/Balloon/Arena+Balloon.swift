@@ -9,14 +9,25 @@ package enum FreshOwner {
 }
 
 extension Ref where Pointee == Arena {
-  /// Adds a section and brings it online with all of its pages in the hands of `owner`: present, not managed, and
-  /// nothing behind them but the descriptors. Nil, and nothing changed: the system or the capacity is exhausted.
-  /// Takes the growth lock, then the owner's.
+  /// Adds a section, or where memory blocks are of several sections a block of them, and brings it online with all of its
+  /// pages in the hands of `owner`: present, not managed, and nothing behind them but the descriptors. Answers the first
+  /// section. Nil, and nothing changed: the system or the capacity is exhausted. Takes the growth lock, then the owner's.
   package func addSection(for owner: FreshOwner) -> SectionRef? {
+    let count = UInt(it.blockSections)
     growth.acquire()
-    let added = addSection(isWithheld: true)
+    let added = count > 1 ? addBlock(isWithheld: true) : addSection(isWithheld: true)
     growth.release()
-    guard let section = added else { return nil }
+    guard let first = added else { return nil }
+    hand(first, to: owner)
+    // An arena without a reservation has no blocks.
+    if count > 1 {
+      let place = index(of: first)
+      for index in place &+ 1..<place &+ count { hand(known(index), to: owner) }
+    }
+    return first
+  }
+
+  private func hand(_ section: SectionRef, to owner: FreshOwner) {
     let zone = ZoneRef(section.it.zone)
     let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
     let pages = UInt(section.it.blocks &- section.it.memmapBlocks) &* it.geometry.pageblockPages
@@ -25,7 +36,6 @@ extension Ref where Pointee == Arena {
     case .balloon(let balloon): balloon.keep(start, pages: pages)
     case .subBlocks(let subBlocks): subBlocks.keep(start, pages: pages)
     }
-    return section
   }
 
   // MARK: Records

@@ -33,6 +33,12 @@ extension Ref where Pointee == Heap {
   /// last.
   private func freeOwned(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef) {
     heap.enterSlowPath()
+    guard shard.owner.bits == heap.address else {
+      // A cage was acknowledged for this thread while it waited for its lock, which is so where every free is checked; the
+      // shard may be another's by now.
+      heap.lock.release()
+      return freeRemote(block, shard, heap)
+    }
     defer { heap.lock.release() }
     if shard.it.local == block || heap.it.freed[Int(shard.it.sizeClass)] == block {
       fail("free", block, "double free of the block freed last")

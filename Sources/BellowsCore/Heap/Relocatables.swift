@@ -10,6 +10,9 @@
 // compare-and-exchange; who finds a block on the move waits for the table's lock, which the mover holds. A pin for long
 // takes a block out of a movable zone first, so that the zone's sections can still go.
 //
+// A block that its owner locked in memory (mlock) was locked where it lies, and nothing would lock it elsewhere. It moves only to
+// memory that is locked, too (mlockall), and else it holds its section.
+//
 // (Linux: movable pages and their migration; FOLL_LONGTERM.)
 
 import CShims
@@ -155,7 +158,7 @@ extension Ref where Pointee == Relocatables {
   }
 
   /// The same for long, as for a device that knows the address: a block in a movable zone is moved to a normal one
-  /// first. Where somebody has it pinned already, or no normal zone has room, it stays where it is. Takes the lock; costs a
+  /// first. Where somebody has it pinned already, it is locked, or no normal zone has room, it stays where it is. Takes the lock; costs a
   /// copy of the block.
   package func pinForLong(_ handle: RelocatableHandle) -> UInt? {
     lock.acquire()
@@ -174,15 +177,31 @@ extension Ref where Pointee == Relocatables {
     }
   }
 
-  /// Copies a block that nobody has pinned, and marked as away, elsewhere. Where there is no room, it stays. Under the
-  /// lock.
+  /// Copies a block that nobody has pinned, and marked as away, elsewhere. Where there is no room, or the block would not be
+  /// locked any more, it stays. Under the lock.
   private func move(_ entry: Ref<RelocatableBlock>, isMovable: Bool) {
     let old = PageRun(address: entry.it.address, pages: entry.it.pages, isZero: false)
-    guard let target = it.arena.allocate(pages: old.pages, alignment: 1, isMovable: isMovable) else { return }
+    // No section is added for a block that would not be let into it.
+    let isLocked = isLocked(old)
+    guard
+      let target = it.arena.allocate(
+        pages: old.pages, alignment: 1, mayGrow: !isLocked, isMovable: isMovable)
+    else { return }
+    guard !isLocked || self.isLocked(target) else {
+      return it.arena.free(target, isAbsent: target.isZero)
+    }
     bellows_copy(target.address, old.address, old.bytes)
     entry.it.address = target.address
     it.moves = it.moves &+ 1
     it.arena.free(old)
+  }
+
+  private func isLocked(_ run: PageRun) -> Bool {
+    if case .success(1) = it.arena.it.platform.perform(.isLocked, run.address, run.bytes) {
+      true
+    } else {
+      false
+    }
   }
 
   /// Takes one pin back.
@@ -223,22 +242,41 @@ extension Ref where Pointee == Relocatables {
     }
   }
 
-  /// Names the pinned blocks of a section; answers the pages that they take, and where nothing was tried those of the others.
+  /// Names the pinned blocks of a section and those that are locked; answers the pages that they take, and where nothing was
+  /// tried those of the others. A system call for each block that is not pinned.
   func explain(_ section: SectionRef, isTried: Bool, _ report: inout OfflineReport) -> UInt {
-    var pages: UInt = 0
+    var pinned = Kept()
+    var locked = Kept()
     var movable: UInt = 0
-    var count: UInt = 0
-    var first: UInt = 0
     forEach(section) { entry, index in
-      guard bellows_load(entry.address) != 0 else {
+      let handle = RelocatableHandle(index, entry.it.generation)
+      if bellows_load(entry.address) != 0 {
+        pinned.add(handle, entry.it.pages)
+      } else if isLocked(PageRun(address: entry.it.address, pages: entry.it.pages, isZero: false)) {
+        locked.add(handle, entry.it.pages)
+      } else {
         movable = movable &+ entry.it.pages
-        return
       }
-      if first == 0 { first = RelocatableHandle(index, entry.it.generation).bits }
-      count = count &+ 1
-      pages = pages &+ entry.it.pages
     }
-    if count != 0 { report.add(.pinned, first, count: count, bytes: pages &<< Page.shift) }
-    return isTried ? pages : pages &+ movable
+    pinned.report(.pinned, &report)
+    locked.report(.locked, &report)
+    return pinned.pages &+ locked.pages &+ (isTried ? 0 : movable)
+  }
+
+  /// Blocks that stay for one reason.
+  private struct Kept {
+    var first: UInt = 0
+    var count: UInt = 0
+    var pages: UInt = 0
+
+    mutating func add(_ handle: RelocatableHandle, _ pages: UInt) {
+      if first == 0 { first = handle.bits }
+      count = count &+ 1
+      self.pages = self.pages &+ pages
+    }
+
+    func report(_ kind: Blocker.Kind, _ report: inout OfflineReport) {
+      if count != 0 { report.add(kind, first, count: count, bytes: pages &<< Page.shift) }
+    }
   }
 }

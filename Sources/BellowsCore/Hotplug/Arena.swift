@@ -109,6 +109,8 @@ extension Ref where Pointee == Arena {
       guard let start = platform.reserve(reserved, alignment: geometry.sectionBytes) else { return false }
       base = start
       platform.attempt(.noDump, base, reserved)
+      // So that a page is resident because it was used, never because its neighbour was.
+      platform.attempt(.noHuge, base, reserved)
     }
     let limit = (reserved == 0 ? 1 &<< Arena.addressBits : reserved) &>> geometry.sectionShift
     var metadata = Metadata()
@@ -207,11 +209,13 @@ extension Ref where Pointee == Arena {
   }
 
   /// The same with a memory block of several sections, all or none: the first of them. Under the growth lock.
-  func addBlock(node: Int32) -> SectionRef? {
+  func addBlock(isWithheld: Bool = false, node: Int32 = -1) -> SectionRef? {
     let unit = UInt(it.blockSections)
     guard let first = absentRun(of: unit, alignment: unit) else { return nil }
     var ready = first
-    while ready < first &+ unit, let place = place(at: ready), prepare(place, node: node) != nil {
+    while ready < first &+ unit, let place = place(at: ready),
+      prepare(place, isWithheld: isWithheld, node: node) != nil
+    {
       ready = ready &+ 1
     }
     guard ready == first &+ unit else {
@@ -221,7 +225,7 @@ extension Ref where Pointee == Arena {
       }
       return nil
     }
-    for index in first..<ready { publish(known(index)) }
+    for index in first..<ready { publish(known(index), isWithheld: isWithheld) }
     return known(first)
   }
 
@@ -334,9 +338,11 @@ extension Ref where Pointee == Arena {
 
   private func unreserveSection(_ place: Place) {
     let bytes = place.blocks &<< it.geometry.pageblockShift
-    it.platform.attempt(it.capacity == 0 ? .release : .reset, place.base, bytes)
-    // The advice is part of what makes neighbouring mappings one.
-    if it.capacity != 0 { it.platform.attempt(.noDump, place.base, bytes) }
+    if it.capacity == 0 {
+      it.platform.attempt(.release, place.base, bytes)
+    } else {
+      _ = closeRange(place.base, bytes)
+    }
     // The record stays in the directory, zeroed, for the next try at this address.
     bellows_zero(place.record, recordBytes)
   }

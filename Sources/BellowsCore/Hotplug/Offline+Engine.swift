@@ -117,11 +117,11 @@ extension Ref where Pointee == Arena {
     _ client: some OfflineClient
   ) -> Bool {
     let zone = zone(of: section)
-    guard zone.census(section).used == 0 else { return false }
-    report.returnedPages = report.returnedPages &+ zone.returnFree(section)
-    var pieces = Pieces()
-    _ = zone.take(section, &pieces)
+    // What is free stays so: all of it is caged.
     let census = zone.census(section)
+    guard census.used == 0 else { return false }
+    if census.dirty != 0 { report.returnedPages = report.returnedPages &+ zone.returnFree(section) }
+    let pieces = zone.takeAll(section)
     section.it.memory.set(SectionMemory.wasWhole, section.it.committedBlocks == section.it.blocks)
     guard zone.detach(section) else { return false }
     leaveZone(section)
@@ -175,10 +175,8 @@ extension Ref where Pointee == Arena {
     case .wholeOnly:
       rollBack(section, &report, client)
     case .keepPartial:
-      var pieces = Pieces()
       let kept = zone.keepWholeBlocks(section)
-      _ = zone.take(section, &pieces)
-      report.add(pieces)
+      report.add(zone.take(section))
       client.ended(section, isOffline: false)
       _ = client.announce(.cancelOffline, section, &report)
       let pages = kept &* it.geometry.pageblockPages
@@ -187,9 +185,7 @@ extension Ref where Pointee == Arena {
       report.takenPages = report.takenPages &+ pages
       report.leftPages = report.leftPages &+ (census.used &+ census.caged &- pages)
     case .stay:
-      var pieces = Pieces()
-      _ = zone.take(section, &pieces)
-      report.add(pieces)
+      report.add(zone.take(section))
       report.wholeBlocks = report.wholeBlocks &+ census.wholeBlocks
       report.partialSections = report.partialSections &+ 1
       report.takenPages = report.takenPages &+ census.caged

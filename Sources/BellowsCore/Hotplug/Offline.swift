@@ -49,12 +49,13 @@ package struct Blocker: BitwiseCopyable, Sendable {
     case thread
     /// Relocatable blocks that are pinned; `detail` is the first one's handle.
     case pinned
-    /// Free pages that the system does not take back because they are locked, or refuses to for another reason.
+    /// Relocatable blocks in memory that is locked (mlock), which they may not leave: `detail` is the first one's handle. With
+    /// `detail` 0 free pages that the system does not take back: locked ones before Linux 5.18, or it refuses for another reason.
     case locked
-    /// An allocation that reaches into a section that stays.
-    case crossing
+    // 7 was kept for allocations that reach into another section. There are none: a run lies in one section, which has its own
+    // pageblocks and descriptors, and what is larger than a section holds is a mapping of its own.
     /// A listener objected; `detail` is its errno, `count` its place in the chain.
-    case vetoed
+    case vetoed = 8
   }
 
   package var kind: Kind

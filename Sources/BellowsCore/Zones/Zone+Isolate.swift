@@ -71,13 +71,18 @@ extension Ref where Pointee == Zone {
   private func cage(_ block: PageblockRef) {
     block.set(Pageblock.caged)
     it.cagedPages = it.cagedPages &+ free(block)
-    settle(block)
+    resettle(block)
   }
 
   private func uncage(_ block: PageblockRef) {
     block.clear(Pageblock.caged)
     it.cagedPages = it.cagedPages &- free(block)
-    settle(block)
+    resettle(block)
+  }
+
+  /// A pageblock that is wholly free is on no list, caged or not.
+  private func resettle(_ block: PageblockRef) {
+    if block.it.usedPages == 0 { settleWhole(block) } else { settle(block) }
   }
 
   /// Brings a section back: what is free in it can be allocated again. Takes the zone's lock; O(pageblocks).
@@ -152,31 +157,44 @@ extension Ref where Pointee == Zone {
   // MARK: Taking
 
   /// Takes what is free in a caged section in as few pieces as there are: the whole order first, then the ladder of
-  /// smaller ones. Answers whether that is all there is behind the memmap. Takes the zone's lock; O(pageblocks) for
-  /// a section that is wholly free, O(pages) at worst.
-  package func take(_ section: SectionRef, _ pieces: inout Pieces) -> Bool {
+  /// smaller ones. Takes the zone's lock; O(pages) at worst.
+  package func take(_ section: SectionRef) -> Pieces {
     lock.acquire()
     defer { lock.release() }
-    pieces = Pieces()
-    let order = it.geometry.sectionShift &- Page.shift
-    return take(section, first: 0, order: order, &pieces)
+    return pieces(section) { first, order in ownedPages(section, first: first, order: order) }
   }
 
-  /// The aligned piece of 2^order pages at page `first` of the section: true if all of it is the cage's.
-  private func take(_ section: SectionRef, first: UInt, order: UInt, _ pieces: inout Pieces) -> Bool {
-    let count: UInt = 1 &<< order
-    let owned = ownedPages(section, first: first, order: order)
-    if owned == 0 { return false }
-    pieces.tried[Int(order)] &+= 1
-    if owned == count {
-      pieces.taken[Int(order)] &+= 1
-      return true
+  /// The same of a section of which every page behind the memmap is the cage's. O(orders): looks at no pageblock.
+  package func takeAll(_ section: SectionRef) -> Pieces {
+    let start = UInt(section.it.memmapBlocks) &* blockPages
+    let end = UInt(section.it.blocks) &* blockPages
+    return pieces(section) { first, order in
+      let (low, high) = (max(first, start), min(first &+ 1 &<< order, end))
+      return low < high ? high &- low : 0
     }
-    let half = order &- 1
-    _ = take(section, first: first, order: half, &pieces)
-    _ = take(section, first: first &+ count &>> 1, order: half, &pieces)
-    // The memmap is not to be taken.
-    return false
+  }
+
+  private func pieces(_ section: SectionRef, _ owned: (_ first: UInt, _ order: UInt) -> UInt) -> Pieces {
+    var pieces = Pieces()
+    take(first: 0, order: it.geometry.sectionShift &- Page.shift, owned, &pieces)
+    return pieces
+  }
+
+  /// The aligned piece of 2^order pages at page `first` of a section, or what there is of it. `owned`: how many pages of a
+  /// piece are the cage's; the memmap's never are.
+  private func take(
+    first: UInt, order: UInt, _ owned: (_ first: UInt, _ order: UInt) -> UInt, _ pieces: inout Pieces
+  ) {
+    let count: UInt = 1 &<< order
+    let pages = owned(first, order)
+    if pages == 0 { return }
+    pieces.tried[Int(order)] &+= 1
+    if pages == count {
+      pieces.taken[Int(order)] &+= 1
+      return
+    }
+    take(first: first, order: order &- 1, owned, &pieces)
+    take(first: first &+ count &>> 1, order: order &- 1, owned, &pieces)
   }
 
   private func ownedPages(_ section: SectionRef, first: UInt, order: UInt) -> UInt {

@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test func aUnitIsAHugePageWhereTheSystemHasThem() throws {
-    let bench = try #require(BalloonBench(sectionBytes: 128 << 20, sections: 1, isPlain: true))
+    let bench = try #require(BalloonBench(sectionBytes: 128 << 20, sections: 1))
     _ = try bench.online(into: bench.pool)
     guard try Kernel.isHugeByAdvice() else { return try HugePages.skip("no transparent huge pages") }
     // The kernel has none in a row now and then: then others that ask for one get none either.

@@ -2,6 +2,7 @@
 
 import BellowsCore
 import CShims
+import Glibc
 import Testing
 
 @Suite struct CageTests {
@@ -82,5 +83,36 @@ import Testing
     try fixture.compareEmptyHeap()
     #expect(
       fixture.heap.it.cages == 0 && fixture.zone.it.cagedPages == 0 && fixture.arena.it.offlineCount == 0)
+  }
+
+  /// With every free checked a cage is acknowledged for a thread that waits for its own heap's lock. What it was about to
+  /// free lies in a shard that another thread has taken over meanwhile.
+  @Test func aFreeThatWaitedForItsHeapFindsTheShardGone() throws {
+    let fixture = try #require(ArenaFixture(isChecking: true))
+    let heap = fixture.heap
+    let user = try #require(HeapUser(heap))
+    let other = try #require(HeapUser(heap))
+    let own = try #require(user.own)
+    let blocks = (0..<8).map { _ in user.malloc(700) }
+    let shard = try #require(heap.shard(of: blocks[0]))
+    let section = fixture.arena.knownSection(at: blocks[0])
+    #expect(blocks.allSatisfy { heap.shard(of: $0)?.address == shard.address })
+    own.lock.acquireUnranked()
+    let waiting = TestThread { user.free(blocks[0]) }
+    while bellows_load32(own.lock.word) != 2 { usleep(1000) }
+    #expect(fixture.zone.isolate(section, returnsFreed: true))
+    heap.beginCage()
+    heap.acknowledge(own)
+    fixture.zone.release(section)
+    heap.endCage()
+    try TestThread { other.free(blocks[1]) }.join()
+    #expect(shard.owner.bits == other.own?.address)
+    own.lock.release()
+    try waiting.join()
+    #expect(shard.remote.count == 1 && shard.used == 7, "it was freed as a stranger's")
+    for block in blocks.dropFirst(2) { user.free(block) }
+    user.leave()
+    other.leave()
+    try fixture.compareEmptyHeap()
   }
 }

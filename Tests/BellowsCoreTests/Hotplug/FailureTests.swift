@@ -27,7 +27,7 @@ import Testing
   ) throws {
     for n in 1... as PartialRangeFrom<UInt> {
       let double = FailingPlatform()
-      let fixture = try #require(ArenaFixture(double: double, isPlain: true))
+      let fixture = try #require(ArenaFixture(double: double))
       let prepared = try prepare(fixture)
       let before = try Figures(fixture)
       let mapped = double.mappedBytes - fixture.arena.it.metadata.mappedBytes

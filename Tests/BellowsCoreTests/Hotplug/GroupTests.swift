@@ -83,7 +83,7 @@ extension ArenaFixture {
     for rule in [{ .nth($0) }, { .from($0) }] as [(UInt) -> FailureRule] {
       for n in 1...60 as ClosedRange<UInt> {
         let double = FailingPlatform()
-        let fixture = try #require(ArenaFixture(sections: 11, double: double, isPlain: true))
+        let fixture = try #require(ArenaFixture(sections: 11, double: double))
         fixture.arena.it.blockSections = 3
         let before = try Figures(fixture)
         double.arm(rule(n))
@@ -101,6 +101,56 @@ extension ArenaFixture {
         if failures == 0 { break }
         try check(n < 60, "no end")
       }
+    }
+  }
+}
+
+@Suite struct WithheldBlockTests {
+  /// A balloon gets a memory block of three sections as it would one section: by the kernel nothing is there but the
+  /// descriptors until it deflates, and then exactly that.
+  @Test func aBalloonTakesBlocks() throws {
+    let fixture = try #require(ArenaFixture(sections: 10))
+    fixture.arena.it.blockSections = 3
+    let balloon = try #require(fixture.arena.makeBalloon(BalloonTraits()))
+    let pages = 3 * fixture.managedPages
+    for blocks in 1...3 as ClosedRange<UInt> {
+      #expect(fixture.arena.addSection(for: .balloon(balloon)) != nil)
+      #expect(balloon.it.held.pages == blocks * pages && fixture.arena.it.sections == 3 * blocks)
+    }
+    // Two places are left, and they are no block.
+    let before = try Figures(fixture)
+    #expect(fixture.arena.addSection(for: .balloon(balloon)) == nil)
+    #expect(try Figures(fixture) == before && balloon.it.held.pages == 3 * pages)
+    #expect(fixture.residentPages().managed == 0 && fixture.residentPages().memmap == 9 * fixture.memmapPages)
+    #expect(balloon.deflate(pages).pages == pages)
+    #expect(fixture.residentPages().managed == pages)
+    #expect(balloon.inflate(pages).pages == pages)
+    #expect(fixture.residentPages().managed == 0)
+    fixture.arena.retire(balloon)
+  }
+
+  /// Each system call of it fails in turn: the block comes whole or not at all, and the address space is as before.
+  @Test func aBlockForABalloonFailsWhole() throws {
+    for n in 1...60 as ClosedRange<UInt> {
+      let double = FailingPlatform()
+      let fixture = try #require(ArenaFixture(sections: 10, double: double))
+      fixture.arena.it.blockSections = 3
+      let balloon = try #require(fixture.arena.makeBalloon(BalloonTraits()))
+      let before = try Figures(fixture)
+      double.arm(.nth(n))
+      let section = fixture.arena.addSection(for: .balloon(balloon))
+      let (failures, failedUndos) = (double.failures, double.failedUndos)
+      double.arm(.none)
+      if section == nil {
+        try check(failures > 0, "failed without a failure")
+        if failedUndos == 0 { try check(try Figures(fixture), is: before, "call \(n)") }
+        try check(balloon.it.held.pages, is: 0, "call \(n)")
+        try check(fixture.arena.addSection(for: .balloon(balloon)) != nil, "the try after call \(n)")
+      }
+      try check(balloon.it.held.pages, is: 3 * fixture.managedPages, "call \(n)")
+      fixture.arena.retire(balloon)
+      if failures == 0 { return }
+      try check(n < 60, "no end")
     }
   }
 }

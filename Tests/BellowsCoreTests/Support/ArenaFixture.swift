@@ -25,10 +25,8 @@ final class ArenaFixture: Sendable {
   var managedPages: UInt { geometry.sectionPages - memmapPages }
 
   /// An arena of `sections` sections and one more that most tests leave unused. Nil where the system refuses.
-  ///
-  /// `isPlain` leaves the advice on huge pages as the engine set it.
   init?(
-    sectionBytes: UInt = 4 << 20, sections: UInt = 4, double: FailingPlatform? = nil, isPlain: Bool = false,
+    sectionBytes: UInt = 4 << 20, sections: UInt = 4, double: FailingPlatform? = nil,
     isChecking: Bool = false
   ) {
     self.double = double
@@ -40,7 +38,6 @@ final class ArenaFixture: Sendable {
       geometry: geometry, platform: double?.platform ?? fence?.platform ?? .system,
       zone: ZoneRef(memory.address + 1024), capacity: capacity)
     guard ready else { return nil }
-    if !isPlain { Platform.system.attempt(.noHuge, reservation, capacity) }
     heap.initialise(arena: arena, isChecking: isChecking)
   }
 

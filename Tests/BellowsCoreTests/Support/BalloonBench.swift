@@ -16,12 +16,11 @@ final class BalloonBench: Sendable {
   /// `answersShortage`: allocations about to fail may deflate the balloons.
   init?(
     sectionBytes: UInt = 4 << 20, sections: UInt = 4, double: FailingPlatform? = nil,
-    answersShortage: Bool = true,
-    isPlain: Bool = false
+    answersShortage: Bool = true
   ) {
     guard
       let fixture = ArenaFixture(
-        sectionBytes: sectionBytes, sections: sections, double: double, isPlain: isPlain),
+        sectionBytes: sectionBytes, sections: sections, double: double),
       let balloon = fixture.arena.makeBalloon(BalloonTraits(answersShortage: answersShortage)),
       let other = fixture.arena.makeBalloon(BalloonTraits(answersShortage: answersShortage)),
       let pool = fixture.arena.makeBalloon(

@@ -64,6 +64,28 @@ enum Kernel {
     return sum
   }
 
+  /// Bytes that are locked in memory of the mappings that overlap a range.
+  static func lockedBytes(_ start: UInt, _ bytes: UInt) throws -> UInt {
+    var sum: UInt = 0
+    _ = try ranges("/proc/self/smaps", start, bytes) { line in
+      if line.hasPrefix("Locked:") { sum += UInt(line.split(separator: " ")[1])! * 1024 }
+    }
+    return sum
+  }
+
+  /// Locks a range in memory (mlock); false where this user may not, which is said.
+  static func lock(_ start: UInt, _ bytes: UInt) throws -> Bool {
+    guard unsafe mlock(UnsafeRawPointer(bitPattern: start), Int(bytes)) == 0 else {
+      try HugePages.skip("\(bytes) bytes cannot be locked in memory: errno \(errno)")
+      return false
+    }
+    return true
+  }
+
+  static func unlock(_ start: UInt, _ bytes: UInt) {
+    _ = unsafe munlock(UnsafeRawPointer(bitPattern: start), Int(bytes))
+  }
+
   /// Whether the system makes huge pages where a program advises it.
   static func isHugeByAdvice() throws -> Bool {
     !(try contents("/sys/kernel/mm/transparent_hugepage/enabled")).contains("[never]")

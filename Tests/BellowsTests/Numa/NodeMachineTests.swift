@@ -17,8 +17,10 @@ private func onMachine(_ names: String...) -> Bool { machine.map { names.contain
   }
 
   /// Allocates pages and writes each, with a word that tells it from all others.
-  private func filled(_ arena: Arena, pages count: Int) throws -> Allocation {
-    var pages = try arena.allocate(pages: count)
+  private func filled(
+    _ arena: Arena, pages count: Int, near node: NodeNumber? = nil, isMovable: Bool = false
+  ) throws -> Allocation {
+    var pages = try arena.allocate(pages: count, near: node, isMovable: isMovable)
     var bytes = pages.mutableBytes
     for page in 0..<count {
       bytes.storeBytes(of: UInt64(page) &* 0x9E37, toByteOffset: page * 4096, as: UInt64.self)
@@ -101,6 +103,65 @@ private func onMachine(_ names: String...) -> Bool { machine.map { names.contain
       #expect(PagePlacement(of: pages.addressRange).pages == [node: 1000])
       unsafe _ = pages.leak()
     }
+  }
+
+  // Two nodes with a normal and a movable section each. A movable section goes, and its blocks come to lie on the other node.
+  @Test(.enabled(if: onMachine("two", "four"))) func movableZonesAreOfTheirNodes() throws {
+    var configuration = Arena.Configuration(sectionSize: .mebibytes(4))
+    configuration.growsByNeed = false
+    let arena = try Arena(reserving: .mebibytes(64), configuration: configuration)
+    var places: [Arena.ZoneKind: [AddressRange]] = [:]
+    for (kind, choice) in [(.normal, .normal), (.movable, .movable)]
+      as [(Arena.ZoneKind, Arena.ZoneChoice)]
+    {
+      for node in [0, 1] {
+        var options = Arena.AddOptions()
+        options.node = node
+        let added = try arena.add(options: options)
+        try arena.online(added, in: choice)
+        let section = try #require(arena.memorySection(added.lowerBound))
+        #expect(section.zone == kind && section.node == node)
+        places[kind, default: []].append(section.addressRange)
+      }
+    }
+    for node in [0, 1] {
+      for kind in Arena.ZoneKind.allCases {
+        let pages = try filled(
+          arena, pages: 600, near: NodeNumber(rawValue: node), isMovable: kind == .movable)
+        let range = pages.addressRange
+        #expect(PagePlacement(of: range).pages == [NodeNumber(rawValue: node): 600], "\(kind)")
+        #expect(places[kind]?[node].contains(range.start) == true, "\(kind)")
+      }
+    }
+    let near = try #require(places[.movable]?[0])
+    let far = try #require(places[.movable]?[1])
+    var block = try arena.allocateRelocatable(byteCount: .mebibytes(1))
+    var range = block.withPinned { bytes in
+      for page in 0..<256 { bytes.storeBytes(of: UInt64(page), toByteOffset: page * 4096, as: UInt64.self) }
+      return unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+    }
+    func placement(_ start: UInt) -> [NodeNumber: Int] {
+      PagePlacement(of: AddressRange(start: start, byteCount: .mebibytes(1))).pages
+    }
+    #expect(near.contains(range) && placement(range) == [0: 256])
+    let before = try kernelPages(arena)
+    let index = SectionIndex(rawValue: 2)
+    try arena.offline(index..<index.advanced(by: 1))
+    range = block.withBytes { bytes in
+      for page in 0..<256 {
+        #expect(unsafe bytes.unsafeLoad(fromByteOffset: page * 4096, as: UInt64.self) == UInt64(page))
+      }
+      return unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+    }
+    #expect(far.contains(range) && placement(range) == [1: 256])
+    #expect(PagePlacement(of: near).residentPages == 16, "its descriptors alone")
+    let after = try kernelPages(arena)
+    #expect((before[0] ?? 0) - (after[0] ?? 0) >= 256, "\(before), \(after)")
+    // It comes back to its zone, and is of its node again.
+    try arena.online(index..<index.advanced(by: 1), in: .movable)
+    let again = try filled(arena, pages: 600, near: 0, isMovable: true)
+    let place = again.addressRange
+    #expect(near.contains(place.start) && PagePlacement(of: place).pages == [0: 600])
   }
 
   @Test(.enabled(if: onMachine("two", "four"))) func interleavingIsEven() throws {
