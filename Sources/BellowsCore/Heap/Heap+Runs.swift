@@ -50,14 +50,18 @@ extension Ref where Pointee == Heap {
     guard bellows_load(slot) == 0 else { return false }
     bellows_store(descriptor, GranuleWord.cachedRun(pages: pages).bits)
     if bellows_compare_exchange(slot, 0, block) {
-      if bin.index >= RunBin.ownCount, bellows_load(sharedSlotsFilled) == 0 {
-        bellows_store(sharedSlotsFilled, 1)
-      }
+      if bin.index >= RunBin.ownCount { noteSharedSlot() }
       return true
     }
     // Another thread was sooner: the run is live again.
     bellows_store(descriptor, GranuleWord.run(pages: pages).bits)
     return false
+  }
+
+  @inline(never)
+  private func noteSharedSlot() {
+    if bellows_load(sharedSlotsFilled) == 0 { bellows_store(sharedSlotsFilled, 1) }
+    tick()
   }
 
   /// Gives the runs in a thread's slots back to the zone. Any thread.

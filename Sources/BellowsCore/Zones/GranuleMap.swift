@@ -137,6 +137,8 @@ package struct GranuleMap {
 package struct HoleHints: BitwiseCopyable {
   private var starts: InlineArray<17, UInt16> = InlineArray(repeating: 0)
 
+  package init() {}
+
   // A section has at most 65536 granules (1 GiB); a hint is kept in words of the map, and its end is the first it can
   // begin in.
 

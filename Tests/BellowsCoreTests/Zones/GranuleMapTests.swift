@@ -9,11 +9,11 @@ import Testing
     let memory = UnsafeMutableRawBufferPointer.allocate(
       byteCount: Int(GranuleMap.bytes(for: granules)), alignment: 8)
     defer { unsafe memory.deallocate() }
-    let map = GranuleMap(address: UInt(bitPattern: unsafe memory.baseAddress), granules: granules)
+    let map = GranuleMap(address: UInt(bitPattern: memory.baseAddress), granules: granules)
     map.clear()
     var hints = HoleHints()
     var model = [Bool](repeating: false, count: Int(granules))
-    var random = Random(stream: 60 + granules)
+    var random = Random(stream: 60 + UInt64(granules))
     var runs: [Range<UInt>] = []
     for step in 0..<(granules > 8192 ? 300 : 1500) {
       let note = "\(granules) granules, step \(step)"

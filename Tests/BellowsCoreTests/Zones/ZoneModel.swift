@@ -203,8 +203,10 @@ struct ZoneModel {
         start += step
       }
     }
+    // A section more: behind its memmap, at the first place that is aligned so.
+    let start = fixture.memmapPages.rounded(upTo: isLong(pages, alignment) ? alignment : UInt(step))
     return fixture.arena.it.sections < UInt32(fixture.capacity >> geometry.sectionShift)
-      && pages <= fixture.managedPages && alignment < geometry.sectionPages
+      && start + pages <= geometry.sectionPages && alignment < geometry.sectionPages
   }
 
   private mutating func write(_ run: Run) throws {
