@@ -123,10 +123,9 @@ extension Ref where Pointee == Heap {
       }
       if block != 0 { giveBackRun(block, granule(of: block), pages: pages) }
     }
-    if pages > RunBin.ownPages, step == Page.granulePages, bellows_load(sharedSlotsFilled) != 0, !isLimited {
-      // Before new pages become resident, what is kept for other lengths is used.
-      let zone = it.arena.zone(node: wantedNode(heap)) ?? it.arena.it.zone
-      if let run = zone.allocateResident(pages: pages) {
+    if pages > RunBin.ownPages, step == Page.granulePages, bellows_load(sharedSlotsFilled) != 0 {
+      // Before new pages become resident, what is kept for other lengths is used. What a limit counts stays the same.
+      if let run = it.arena.zone(node: wantedNode(heap))?.allocateResident(pages: pages) {
         bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
         return run
       }

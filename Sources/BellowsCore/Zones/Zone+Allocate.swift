@@ -23,12 +23,12 @@ package struct PageRun: BitwiseCopyable, Sendable {
 }
 
 extension Ref where Pointee == Zone {
-  /// `pages` pages in a row at a multiple of `alignment` pages (a power of two). What rounding up to an order leaves over goes back at once.
+  /// `pages` pages in a row at a multiple of `alignment` pages (a power of two).
   ///
-  /// Takes the zone's lock. One bit scan per request up to a pageblock; a scan of the sections with free
-  /// pageblocks above.
+  /// Takes the zone's lock. One bit scan for a short run; above 64 KiB a scan of the maps of the sections that may have a
+  /// hole so long, and for more alignment than a granule's one of their free pageblocks.
   ///
-  /// Movable pages come from pageblocks of their own; from the others only where no pageblock is free.
+  /// Movable pages come from pageblocks of their own; from the others only where there is no room beside their like.
   package func allocate(pages: UInt, alignment: UInt, isMovable: Bool = false) -> PageOutcome {
     lock.acquire()
     defer { lock.release() }
@@ -112,23 +112,28 @@ extension Ref where Pointee == Zone {
   ///
   /// Where there was none is not looked at again until one has come (HoleHints).
   private func allocateInHole(pages: UInt, _ isMovable: Bool, isResident: Bool = false) -> PageOutcome {
+    let outcome = takeLowest(pages, isMovable, beside: isMovable, isResident)
+    // Rather beside pages of the other type than nowhere.
+    guard case .none = outcome, !isResident, it.occupied[isMovable ? 0 : 1] != 0 else { return outcome }
+    return takeLowest(pages, isMovable, beside: nil, isResident)
+  }
+
+  private func takeLowest(
+    _ pages: UInt, _ isMovable: Bool, beside type: Bool?, _ isResident: Bool
+  ) -> PageOutcome {
     let granules = (pages &+ (Page.granulePages &- 1)) &>> Page.granuleOrder
+    var outcome = PageOutcome.none
     var section = SectionRef(it.firstSection)
     while section.address != 0 {
-      if let first = hole(section, granules, isMovable) {
+      if let first = hole(section, granules, type) {
         if isResident, !isDirty(section, first, pages) { return .none }
-        return takeHole(section, first, pages, isMovable)
+        outcome = takeHole(section, first, pages, isMovable)
+        // Where the system refuses this one, a later section may have one that is accessible already.
+        if case .run = outcome { return outcome }
       }
       section = SectionRef(section.it.next)
     }
-    // Rather beside pages of the other type than nowhere.
-    guard !isResident, it.occupied[isMovable ? 0 : 1] != 0 else { return .none }
-    section = SectionRef(it.firstSection)
-    while section.address != 0 {
-      if let first = hole(section, granules, nil) { return takeHole(section, first, pages, isMovable) }
-      section = SectionRef(section.it.next)
-    }
-    return .none
+    return outcome
   }
 
   /// The first page of a hole of so many granules where no pageblock is out of circulation or has pages of the other

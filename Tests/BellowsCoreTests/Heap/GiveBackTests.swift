@@ -73,10 +73,11 @@ import Testing
     try fixture.compareEmptyHeap()
   }
 
-  /// What a slot has is used for another length before pages are that were never touched.
-  @Test func residentMemoryComesFirst() throws {
+  /// What a slot has is used for another length before pages are that were never touched, with a limit or without.
+  @Test(arguments: [0, 100 << 8] as [UInt]) func residentMemoryComesFirst(hardPages: UInt) throws {
     let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
     let user = try #require(HeapUser(fixture.heap))
+    fixture.heap.setLimit(soft: 0, hard: hardPages)
     let first = Block(address: user.malloc(24 << 20), bytes: 24 << 20, cookie: 1)
     first.fill()
     user.free(first.address)

@@ -103,6 +103,27 @@ import Testing
       })
   }
 
+  /// Where the system refuses the lowest hole, one that is accessible already does.
+  @Test func aRefusedHoleIsPassedBy() throws {
+    let double = FailingPlatform()
+    let fixture = try #require(ArenaFixture(double: double))
+    _ = try #require(fixture.arena.allocate(pages: 20, alignment: 1))
+    let rest = try #require(fixture.arena.allocate(pages: fixture.managedPages - 20, alignment: 1))
+    let further = try #require(fixture.arena.allocate(pages: 100, alignment: 1))
+    #expect(fixture.arena.it.sections == 2)
+    fixture.arena.free(rest)
+    fixture.zone.purge(dirtySince: .max)
+    fixture.zone.decommitTails()
+    fixture.arena.free(further)
+    let start = fixture.section(0).it.base
+    double.arm(.within(.commit, start..<(start + fixture.geometry.sectionBytes)))
+    let run = fixture.zone.run(pages: 100, alignment: 1)
+    #expect(run?.address == further.address && double.failures == 1)
+    double.arm(.none)
+    let lower = try #require(fixture.zone.run(pages: 100, alignment: 1))
+    #expect(lower.address == rest.address, "and the next try has it")
+  }
+
   @Test func extendingARun() throws {
     try forEachFailure(
       "extend",
