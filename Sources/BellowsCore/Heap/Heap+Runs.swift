@@ -9,7 +9,7 @@
 // A word is filled by compare-and-exchange and emptied by exchange, so anybody can empty any of them at any time, the
 // clock's purge included, and a pair of malloc and free costs two such operations. What is kept so is used memory to
 // the zone, and serves no other length; so the shared slots are emptied before a run is taken of which a page may not
-// be resident yet. (16 live blocks of 32 KiB to 20 MiB, 176 MiB at the most: 234 MiB without shared slots, 245 so.)
+// be resident yet. (16 live blocks of 32 KiB to 20 MiB, 176 MiB at the most: 247 to 269 MiB.)
 
 import CShims
 
