@@ -3,7 +3,7 @@
 
 struct bellows_hot_words bellows_hot_;
 uint8_t bellows_classes_[BELLOWS_CLASS_STEPS];
-uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8];
+const uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8];
 uint8_t bellows_process_state_[BELLOWS_STATE_BYTES];
 
 _Thread_local struct bellows_thread_words bellows_thread_ = {(uintptr_t)bellows_empty_heap_, 0};

@@ -191,7 +191,7 @@ static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[
 enum { BELLOWS_STATE_BYTES = 20480, BELLOWS_EMPTY_HEAP_BYTES = 512 };
 extern uint8_t bellows_process_state_[BELLOWS_STATE_BYTES] __attribute__((visibility("hidden"), aligned(64)));
 static inline uintptr_t bellows_process_state(void) { return (uintptr_t)bellows_process_state_; }
-extern uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));
+extern const uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));
 static inline uintptr_t bellows_empty_heap(void) { return (uintptr_t)bellows_empty_heap_; }
 
 // Per thread, 16 bytes: the heap that the hit paths use (the empty one while it must miss) and the heap
@@ -202,7 +202,10 @@ struct bellows_thread_words {
 };
 extern _Thread_local struct bellows_thread_words bellows_thread_
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
-static inline uintptr_t bellows_thread_hot(void) { return bellows_thread_.hot; }
+// Others change the hot word at any time, so it is read once, and who needs it twice keeps it. The second form is for one
+// comparison, which the compiler then makes with the word itself; it might read it again if it were used twice.
+static inline uintptr_t bellows_thread_hot(void) { return __atomic_load_n(&bellows_thread_.hot, __ATOMIC_RELAXED); }
+static inline uintptr_t bellows_thread_hot_once(void) { return bellows_thread_.hot; }
 static inline uintptr_t bellows_thread_mine(void) { return bellows_thread_.mine; }
 static inline uintptr_t bellows_thread_words(void) { return (uintptr_t)&bellows_thread_; }
 static inline uintptr_t bellows_stack_address(void) { return (uintptr_t)__builtin_frame_address(0); }

@@ -20,6 +20,7 @@ void bw_calloc(void);
 void bw_new(void);
 void bw_free(void);
 void bw_free_tail(void);
+void bw_free_tail_full(void);
 void bw_free_full(void);
 void bw_aligned_hit(void);
 void bw_free_sized(void);
@@ -31,7 +32,7 @@ static bool in_hit_path(uintptr_t word) {
     uintptr_t bytes;
   } paths[] = {{bw_malloc, 80}, {bw_malloc_miss, 576}, {bw_calloc, 160},    {bw_new, 80},
                {bw_free, 128},  {bw_free_tail, 96},    {bw_free_sized, 128}, {bw_free_full, 80},
-               {bw_aligned_hit, 448}};
+               {bw_aligned_hit, 448}, {bw_free_tail_full, 32}};
   for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
     if (word - (uintptr_t)paths[i].start < paths[i].bytes) return true;
   return false;

@@ -132,7 +132,7 @@ func freeFull(_ block: UInt, _ heap: UInt, _ shard: UInt) {
 /// The granule is not the first of a shard of mine: perhaps a later one, or a run.
 @c(bw_free_tail) @inline(never)
 func freeTail(_ block: UInt, _ word: UInt) {
-  switch HitPath.free(bellows_thread_hot(), block, word: word) {
+  switch HitPath.free(bellows_thread_hot_once(), block, word: word) {
   case .done: return
   case .full: freeTailFull(block, word)
   default: freeRun(block, word)
@@ -145,9 +145,11 @@ func freeOverflow(_ block: UInt, _ shard: ShardRef) {
   Helper.notice()
 }
 
+/// The owner is the heap that the hot word named when it was looked at. It may name the empty one by now.
 @c(bw_free_tail_full) @inline(never)
 func freeTailFull(_ block: UInt, _ word: UInt) {
-  freeFull(block, bellows_thread_hot(), GranuleWord(word).head)
+  let head = GranuleWord(word).head
+  freeFull(block, bellows_load(head), head)
 }
 
 /// Perhaps a shard of another thread, or a run for which the thread has a slot.
@@ -178,7 +180,7 @@ func hotGranule(of block: UInt) -> UInt {
 @inline(__always)
 func freeHit(_ block: UInt) -> FreeOutcome {
   HitPath.free(
-    bellows_thread_hot(), block, table: bellows_hot_table(), limit: bellows_hot_limit(), origin: 0,
+    bellows_thread_hot_once(), block, table: bellows_hot_table(), limit: bellows_hot_limit(), origin: 0,
     sectionShift: 27)
 }
 

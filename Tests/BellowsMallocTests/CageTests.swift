@@ -69,6 +69,9 @@ struct CageTests {
         : Library.run("cage", "seizures", seconds, "signals", limit: 700))
   }
 
+  @Test("a free that began before its thread's heap was taken ends with that heap")
+  func taken() { expectOK(Library.run("cage", "taken", Library.isSoak ? "120" : "8", limit: 200)) }
+
   @Test("the same with every free checked, and without the helper")
   func raceInOtherModes() {
     expectOK(Library.run("cage", "race", "5", environment: ["BELLOWS_CHECK": "1"]))

@@ -96,6 +96,33 @@ struct StructureTests {
     #expect(!path.contains { $0.hasPrefix("call") || $0.hasPrefix("lock") || $0.hasPrefix("push") })
   }
 
+  /// A thread's hot word is another's to change at any time: a free that began with the thread's heap must not go on
+  /// with what the word says then.
+  @Test(
+    "a hit path reads the thread's words once",
+    .enabled(if: Child.run(["uname", "-m"]).output == "x86_64\n", "read on x86-64"),
+    arguments: [
+      ("bw_malloc", 1), ("bw_new", 1), ("bw_free", 1), ("bw_free_tail", 1), ("bw_malloc_miss", 1),
+      ("bw_free_tail_full", 0), ("bw_free_full", 0),
+    ])
+  func readsOfHotWord(function: String, count: Int) throws {
+    let symbol = try #require(lines("nm", "-S").first { $0.count == 4 && $0[3] == function[...] })
+    let start = try #require(Int(symbol[0], radix: 16))
+    let bytes = try #require(Int(symbol[1], radix: 16))
+    let text = Child.run([
+      "objdump", "-d", "--no-show-raw-insn", "--start-address=\(start)", "--stop-address=\(start + bytes)",
+      Library.path,
+    ]).output
+    #expect(text.split(separator: "\n").filter { $0.contains("%fs:") }.count == count, "\(text)")
+  }
+
+  /// Whatever is written beyond what the hit paths look at there would be wrong for all threads.
+  @Test("the heap of threads that have none cannot be written")
+  func emptyHeap() throws {
+    let symbol = try #require(lines("nm").first { $0.last == "bellows_empty_heap_" })
+    #expect(symbol[1] == "r", "\(symbol)")
+  }
+
   /// The sizes that park.c takes the hit paths for must cover them.
   @Test(
     "hit paths are as short as the seizure takes them for",
@@ -103,7 +130,7 @@ struct StructureTests {
   func hitPathSizes() {
     let most = [
       "bw_malloc": 80, "bw_malloc_miss": 576, "bw_calloc": 160, "bw_new": 80, "bw_free": 128,
-      "bw_free_tail": 96,
+      "bw_free_tail": 96, "bw_free_tail_full": 32,
       "bw_free_sized": 128, "bw_free_full": 80, "bw_aligned_hit": 448,
     ]
     var seen = 0

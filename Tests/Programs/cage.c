@@ -1,6 +1,7 @@
 // Sections of the process heap go offline and come back under a program that goes on: malloc returns nothing that is
 // out of circulation, nothing is lost, and what is freed there leaves.
 #include <dlfcn.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -558,9 +559,58 @@ static void seizures(int argc, char **argv) {
   CHECK(now.seizures > 0);
 }
 
+// More blocks of each size than a thread's list has room for, so that most frees go on to their shards.
+static void *overflowing_worker(void *unused) {
+  (void)unused;
+  enum { MANY = 600, LARGEST = 32768 };
+  static _Thread_local void *blocks[MANY];
+  while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+    for (size_t size = 16; size <= LARGEST; size += size / 4) {
+      size_t count = size <= 2048 ? MANY : MANY / 4;
+      for (size_t i = 0; i < count; i++) {
+        blocks[i] = checked_malloc(size);
+        pattern_write(blocks[i], size, i);
+      }
+      for (size_t i = 0; i < count; i++) {
+        pattern_check(blocks[i], size, i);
+        free(blocks[i]);
+      }
+    }
+  }
+  return NULL;
+}
+
+// taken SECONDS: threads free more than their lists have room for while their heaps are taken from their hit paths as
+// fast as it goes: a free that began with its thread's heap ends with it.
+static void taken(int argc, char **argv) {
+  double end = seconds() + (double)number_at(argc, argv, 0, 5);
+  pthread_t threads[3];
+  for (size_t i = 0; i < COUNT(threads); i++) pthread_create(&threads[i], NULL, overflowing_worker, NULL);
+  size_t rounds = 0;
+  for (; seconds() < end || checks == 0; rounds++) {
+    void *place = malloc(100);
+    begin_change();
+    struct bellows_offline_report report;
+    int error = offline_section(place, 0, 0, NULL, &report, sizeof report);
+    CHECK(error == EBUSY && online_section(place) == 0, "%d", error);
+    end_change();
+    free(place);
+  }
+  atomic_store(&stop, true);
+  for (size_t i = 0; i < COUNT(threads); i++) pthread_join(threads[i], NULL);
+  // Such a free wrote beyond the heap of those that have none, once: into the table of size classes.
+  for (size_t size = 1; size <= 32768; size++) {
+    void *block = malloc(size);
+    size_t room = malloc_usable_size(block);
+    CHECK(room >= size && room < size + size / 4 + 16, "%zu bytes have room for %zu", size, room);
+    free(block);
+  }
+  printf("%zu rounds, %zu checks\n", rounds, checks);
+}
+
 int main(int argc, char **argv) {
-  const struct command commands[] = {
-      {"freed", freed}, {"race", race}, {"planted", planted}, {"inhand", inhand}, {"seizures", seizures}};
+  const struct command commands[] = {{"freed", freed},   {"race", race},         {"planted", planted},
+                                     {"inhand", inhand}, {"seizures", seizures}, {"taken", taken}};
   setvbuf(stdout, NULL, _IOLBF, 0);
   find_functions();
   return run_command(commands, COUNT(commands), argc, argv);

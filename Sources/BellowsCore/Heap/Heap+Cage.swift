@@ -184,14 +184,13 @@ extension Ref where Pointee == Heap {
   package func gather(
     _ section: SectionRef, isShared: Bool = false, _ body: (ShardRef, UInt32) -> Void = { _, _ in }
   ) {
-    it.arena.zone(of: section).forEachUsedGranule(section) { address in
+    let zone = it.arena.zone(of: section)
+    zone.forEachUsedGranule(section) { address in
       let shard = ShardRef(granule(of: address))
-      guard shard.owner == .unowned, shard.claim() else { return }
-      guard shard.owner == .unowned else {
-        // It was retired meanwhile, and its descriptors returned.
-        bellows_store(shard.remoteAddress, RemoteWord.unowned.bits)
-        return
-      }
+      // Under the lock it is no descriptor that was returned, which is all zeros and could be claimed.
+      guard shard.owner == .unowned,
+        zone.ifUsed(section, address, { shard.owner == .unowned && shard.claim() })
+      else { return }
       shard.collectRemote()
       let used = shard.used
       if used != 0 { body(shard, used) }

@@ -102,7 +102,8 @@ extension Ref where Pointee == Heap {
   /// A hit path of free counted down to zero: `shard` became worth choosing, or is empty.
   package func countedDown(_ shard: ShardRef, _ heap: ThreadHeapRef) {
     heap.enterSlowPath()
-    report(shard, heap)
+    // Where a signal handler slept meanwhile, the heap was taken from the thread, and this was seen to.
+    if shard.owner.bits == heap.address, shard.it.countdown == 0 { report(shard, heap) }
     shedIfDue(heap)
     heap.lock.release()
   }

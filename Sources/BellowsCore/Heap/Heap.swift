@@ -192,6 +192,8 @@ extension Ref where Pointee == Heap {
       }
     }
     heap.it.fresh = InlineArray(repeating: 0)
+    // A fork may have found the thread between two steps of a free for which there was no room.
+    heap.it.room = InlineArray(repeating: 0)
     heap.clearForeignNotes()
     emptySlots(heap)
   }

@@ -154,6 +154,16 @@ extension Ref where Pointee == Zone {
     }
   }
 
+  /// What `body` answers where the granule at `address` has an allocated page, else false. Under the zone's lock, so
+  /// nobody gives its pages back meanwhile.
+  package func ifUsed(_ section: SectionRef, _ address: UInt, _ body: () -> Bool) -> Bool {
+    lock.acquire()
+    defer { lock.release() }
+    let page = (address &- section.it.base) &>> Page.shift
+    let block = section.block(page &>> it.geometry.pageblockOrder)
+    return block.it.used.count(page & (blockPages &- 1), count: Page.granulePages) != 0 && body()
+  }
+
   // MARK: Taking
 
   /// Takes what is free in a caged section in as few pieces as there are: the whole order first, then the ladder of
