@@ -1,6 +1,7 @@
 // The memory system calls, each through libc so that an interposer can see it.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -119,6 +120,21 @@ static intptr_t map_file(void *address, size_t length, int file, off_t offset) {
   return address_or_error(mmap(address, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, offset));
 }
 
+// Asked once: 1 or 0. Who cannot read it takes the worse for true.
+static intptr_t charges_open(void) {
+  static int known;  // 0: not asked yet, 1: no, 2: yes
+  if (__atomic_load_n(&known, __ATOMIC_RELAXED) == 0) {
+    char mode = '2';
+    int file = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+      if (read(file, &mode, 1) != 1) mode = '2';
+      close(file);
+    }
+    __atomic_store_n(&known, mode == '2' ? 2 : 1, __ATOMIC_RELAXED);
+  }
+  return known - 1;
+}
+
 static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d) {
   void *address = (void *)a;
   switch (call) {
@@ -132,8 +148,6 @@ static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, ui
     case BELLOWS_RELEASE: return zero_or_error(munmap(address, b));
     case BELLOWS_NO_HUGE: return zero_or_error(madvise(address, b, MADV_NOHUGEPAGE));
     case BELLOWS_HUGE: return zero_or_error(madvise(address, b, MADV_HUGEPAGE));
-    case BELLOWS_NO_DUMP: return zero_or_error(madvise(address, b, MADV_DONTDUMP));
-    case BELLOWS_DUMP: return zero_or_error(madvise(address, b, MADV_DODUMP));
     case BELLOWS_MOVE_PAGES:
       return address_or_error(
           mremap(address, b, b, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (void *)c));
@@ -153,6 +167,7 @@ static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, ui
     case BELLOWS_ALLOWED_NODES: return bellows_allowed_nodes((uint64_t *)a);
     case BELLOWS_NODE_ROOM: return bellows_node_room((unsigned)a);
     case BELLOWS_IS_LOCKED: return msync(address, b, MS_INVALIDATE) != 0 && errno == EBUSY;
+    case BELLOWS_CHARGES_OPEN: return charges_open();
     default: return -ENOSYS;
   }
 }

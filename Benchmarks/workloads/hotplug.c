@@ -115,7 +115,6 @@ static char *reserve_raw(size_t section) {
   char *whole = mmap(NULL, 2 * section, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   CHECK(whole != MAP_FAILED);
   char *start = (char *)(((uintptr_t)whole + section - 1) & ~(section - 1));
-  CHECK(madvise(start, section, MADV_NOHUGEPAGE) == 0 && madvise(start, section, MADV_DONTDUMP) == 0);
   return start;
 }
 
@@ -124,15 +123,15 @@ static int touch(char *start, size_t bytes) {
   return 0;
 }
 
-// As an addition does it: accessible, in core dumps.
+// As an addition does it: accessible, without huge pages.
 static int open_raw(char *start, size_t section) {
-  return mprotect(start, section, PROT_READ | PROT_WRITE) | madvise(start, section, MADV_DODUMP);
+  return mprotect(start, section, PROT_READ | PROT_WRITE) | madvise(start, section, MADV_NOHUGEPAGE);
 }
 
 // As a removal does it: a fresh mapping.
 static int reset_raw(char *start, size_t section) {
   void *fresh = mmap(start, section, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  return (fresh != start) | madvise(start, section, MADV_DONTDUMP) | madvise(start, section, MADV_NOHUGEPAGE);
+  return fresh != start;
 }
 
 static int open_and_touch(char *start, size_t section) {
@@ -155,7 +154,6 @@ typedef struct {
   size_t section;
   unsigned char *resident; // by page of the section
   size_t bytes[STATES];    // that were resident before it went offline
-  uint64_t empties;        // empty sections that went offline
 } Bench;
 
 // Add and online as one figure, too: the bar is for both.
@@ -181,29 +179,34 @@ static void raise_raw(Bench *bench) {
   reset_raw(bench->raw, bench->section);
 }
 
-static void lower(Bench *bench, State state) {
-  const char *name = state_names[state];
+static void lower_raw(Bench *bench, State state, bool fresh) {
+  char *start = bench->raw + bench->section / DESCRIPTORS;
+  size_t bytes = bench->section - bench->section / DESCRIPTORS;
+  if (fresh)
+    TIMED("raw-fresh", state_names[state], reset_raw(start, bytes));
+  else
+    TIMED("raw-offline", state_names[state], drop_raw(start, bytes));
+}
+
+// Who comes second finds the kernel's code in the caches: that takes turns, too.
+static void lower(Bench *bench, State state, uint64_t round) {
   struct bellows_section section = known(bench->arena, 0);
-  size_t room = section.managed;
-  use(bench->arena, state, room);
+  use(bench->arena, state, section.managed);
   CHECK(section.memmap == section.start && known(bench->arena, 0).used == 0);
   CHECK(mincore(section.start, bench->section, bench->resident) == 0);
-  TIMED("offline", name, offline(bench->arena, 0));
-
-  // The same pages by the bare calls; descriptors stay until the section is removed.
-  size_t memmap = bench->section / DESCRIPTORS;
+  // The same pages for the bare calls; descriptors stay until the section is removed.
   CHECK(open_raw(bench->raw, bench->section) == 0);
   bench->bytes[state] = 0;
   for (size_t page = 0; page < bench->section / PAGE; page++)
     if (bench->resident[page] & 1) {
       bench->raw[page * PAGE] = 1;
-      if (page >= memmap / PAGE) bench->bytes[state] += PAGE;
+      if (page >= bench->section / DESCRIPTORS / PAGE) bench->bytes[state] += PAGE;
     }
-  if (state == EMPTY && bench->empties++ % 2 == 1)
-    TIMED("raw-fresh", name, reset_raw(bench->raw + memmap, bench->section - memmap));
-  else
-    TIMED("raw-offline", name, drop_raw(bench->raw + memmap, bench->section - memmap));
-  TIMED("raw-remove", name, reset_raw(bench->raw, bench->section));
+  bool is_second = round % 2 == 1, fresh = state == EMPTY && round / 2 % 2 == 1;
+  if (is_second) lower_raw(bench, state, fresh);
+  TIMED("offline", state_names[state], offline(bench->arena, 0));
+  if (!is_second) lower_raw(bench, state, fresh);
+  TIMED("raw-remove", state_names[state], reset_raw(bench->raw, bench->section));
 }
 
 static void by_size(uint64_t rounds, size_t section) {
@@ -213,7 +216,7 @@ static void by_size(uint64_t rounds, size_t section) {
     counted = round > 0;
     for (State state = EMPTY; state < STATES; state++) {
       raise_section(&bench, false);
-      lower(&bench, state);
+      lower(&bench, state, round);
       if (state == EMPTY) {
         TIMED("online", "again", bellows_arena_online(bench.arena, 0, 1));
         CHECK(offline(bench.arena, 0) == 0);
@@ -235,13 +238,18 @@ static void by_size(uint64_t rounds, size_t section) {
 
 /* ---- By number and by reserved size: one section comes and goes, lazily ---------------------------------- */
 
-static void cycle(struct bellows_arena *arena, size_t place, uint64_t cycles) {
+static void cycle(struct bellows_arena *arena, size_t section, size_t place, uint64_t cycles) {
+  char *raw = reserve_raw(section);
   for (uint64_t turn = 0; turn <= cycles; turn++) {
     counted = turn > 0;
     TIMED("add", "", add(arena, place, true));
     TIMED("online", "", bellows_arena_online(arena, place, 1));
     TIMED("offline", "", offline(arena, place));
     TIMED("remove", "", bellows_arena_remove(arena, place, 1));
+    CHECK(open_raw(raw, section) == 0);
+    // Without the memmap, as an offline does it: what splits the mapping.
+    TIMED("raw-offline", "", drop_raw(raw + section / DESCRIPTORS, section - section / DESCRIPTORS));
+    CHECK(reset_raw(raw, section) == 0);
   }
 }
 
@@ -258,7 +266,7 @@ static void by_number(uint64_t cycles, size_t sections) {
     CHECK(bellows_arena_online(arena, place, 1) == 0);
   }
   sample("raise-each", "", (cpu_ns() - start) / sections);
-  cycle(arena, sections, cycles);
+  cycle(arena, section, sections, cycles);
   start = cpu_ns();
   for (size_t place = 0; place < sections; place++) {
     CHECK(offline(arena, place) == 0);
@@ -272,7 +280,7 @@ static void by_reserve(uint64_t cycles, size_t gib) {
   uint64_t start = cpu_ns();
   struct bellows_arena *arena = make(section, capacity);
   uint64_t made = cpu_ns() - start;
-  cycle(arena, capacity / section - 1, cycles);
+  cycle(arena, section, capacity / section - 1, cycles);
   sample("reserve", "", made);
 }
 

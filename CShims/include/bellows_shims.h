@@ -118,8 +118,6 @@ enum {
   BELLOWS_RELEASE,     // (address, length)         munmap
   BELLOWS_NO_HUGE,     // (address, length)         madvise NOHUGEPAGE
   BELLOWS_HUGE,        // (address, length)         madvise HUGEPAGE
-  BELLOWS_NO_DUMP,     // (address, length)         madvise DONTDUMP
-  BELLOWS_DUMP,        // (address, length)         madvise DODUMP
   BELLOWS_MOVE_PAGES,  // (address, length, target) mremap DONTUNMAP: the pages go, the range stays
   BELLOWS_REMAP,       // (address, length, target, new length) mremap to a fixed place
   BELLOWS_RESIDENT,    // (address, length)         mincore                   -> resident pages
@@ -142,6 +140,8 @@ enum {
                        //                           whatever its own policy
   BELLOWS_NODE_ROOM,   // (node)                    free bytes of a node above what it keeps back
   BELLOWS_IS_LOCKED,   // (address, length)         whether any of it is mlock'd (msync INVALIDATE, which refuses that) -> 1 or 0
+  BELLOWS_CHARGES_OPEN,  // ()                      whether what is accessible counts against the system's commit limit, used
+                       //                           or not (vm.overcommit_memory 2, as it was first found) -> 1 or 0
 };
 // The result of the call, or -errno.
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);

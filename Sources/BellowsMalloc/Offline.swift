@@ -26,9 +26,13 @@ enum Offline {
       deadline: bellows_clock_milliseconds() &+ UInt64(milliseconds), cancelWord: cancel, keepsMemmap: false)
   }
 
-  /// Writes the first `size` bytes of what `report` is in C to `target`.
+  /// Writes the first `size` bytes of what `report` is in C to `target`; 0: nobody wants it.
+  @inline(__always)
   static func write(_ report: OfflineReport, to target: UInt, size: UInt) {
-    guard target != 0 else { return }
+    if target != 0 { translate(report, to: target, size: size) }
+  }
+
+  private static func translate(_ report: OfflineReport, to target: UInt, size: UInt) {
     var result = bellows_offline_report()
     result.taken = Int(bitPattern: report.takenPages &<< Page.shift)
     result.left = Int(bitPattern: report.leftPages &<< Page.shift)

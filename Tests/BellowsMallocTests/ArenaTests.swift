@@ -7,7 +7,7 @@ struct ArenaTests {
     "each does what bellows.h says",
     arguments: [
       "refusals", "placements", "hooks", "strategies", "observers", "spare", "blocks", "zones", "balloon",
-      "cycles",
+      "cycles", "dump",
     ])
   func program(_ command: String) { expectOK(Library.run("arena", command)) }
 

@@ -75,10 +75,7 @@ extension Ref where Pointee == Balloon {
   private func mapOrdinary(_ section: SectionRef, _ start: UInt, _ bytes: UInt) throws(Refusal) {
     let platform = it.arena.it.platform
     guard platform.attempt(.reset, start, bytes) else { throw .noMemory }
-    platform.attempt(.noDump, start, bytes)
-    platform.attempt(.noHuge, start, bytes)
     try? it.arena.rebind(section, start, bytes)
-    guard platform.attempt(.commit, start, bytes) else { throw .noMemory }
-    platform.attempt(.dump, start, bytes)
+    guard platform.open(start, bytes) else { throw .noMemory }
   }
 }

@@ -194,7 +194,6 @@ extension Ref where Pointee == Arena {
     if it.capacity == 0 {
       guard request.place == 0 else { throw .tooBig }
       guard let base = it.platform.reserve(span, alignment: it.geometry.sectionBytes) else { throw .noMemory }
-      it.platform.attempt(.noDump, base, span)
       return base
     }
     guard span <= it.capacity else { throw .tooBig }
@@ -262,13 +261,7 @@ extension Ref where Pointee == Arena {
     let span = device.it.sections &<< it.geometry.sectionShift
     guard it.capacity != 0 else { return it.platform.perform(.release, device.it.base, span) }
     guard device.it.kind != .unmapped else { return .success(0) }
-    let result = it.platform.perform(.reset, device.it.base, span)
-    if case .success = result {
-      // The advice is part of what makes neighbouring mappings one.
-      it.platform.attempt(.noDump, device.it.base, span)
-      it.platform.attempt(.noHuge, device.it.base, span)
-    }
-    return result
+    return it.platform.perform(.reset, device.it.base, span)
   }
 
   /// Addresses that nothing has been mapped over. Under the growth lock.

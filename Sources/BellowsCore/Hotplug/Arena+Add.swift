@@ -53,9 +53,9 @@ extension Ref where Pointee == Arena {
         request.storageBytes / count >= it.geometry.memmapBytes
       else { throw .invalid }
     }
-    try claimTransition()
-    defer { releaseTransition() }
-    let range = try claim(request, count, index)
+    let transition = try claimTransition()
+    defer { releaseTransition(transition) }
+    let range = try claim(request, count, index, for: transition)
     var place = range.lowerBound
     var step: UInt8 = 0
     do throws(Refusal) {
@@ -87,7 +87,9 @@ extension Ref where Pointee == Arena {
 
   // MARK: Claiming
 
-  private func claim(_ request: AddRequest, _ count: UInt, _ index: UInt?) throws(Refusal) -> Range<UInt> {
+  private func claim(
+    _ request: AddRequest, _ count: UInt, _ index: UInt?, for transition: Int
+  ) throws(Refusal) -> Range<UInt> {
     growth.acquire()
     defer { growth.release() }
     let unit = UInt(it.blockSections)
@@ -125,7 +127,7 @@ extension Ref where Pointee == Arena {
         section.it.busy.insert(
           it.geometry.pageblocksPerSection, count: PageMask.capacity &- it.geometry.pageblocksPerSection)
       }
-      section.it.token = bellows_thread_id()
+      section.it.token = it.transitions[transition]
       section.it.memory.node = request.node
       section.it.memory.group = request.group
       section.it.memory.strategy = request.strategy
@@ -176,7 +178,7 @@ extension Ref where Pointee == Arena {
     case .commit:
       // The whole section with one call.
       try run(.commit, section.it.base, it.geometry.sectionBytes)
-      platform.attempt(.dump, section.it.base, it.geometry.sectionBytes)
+      platform.attempt(.noHuge, section.it.base, it.geometry.sectionBytes)
       for index in 0..<it.geometry.pageblocksPerSection {
         let block = section.block(index)
         block.it.section = section.address
@@ -299,22 +301,13 @@ extension Ref where Pointee == Arena {
 
   /// Makes a section's addresses what they were before it was added. False, and nothing done: the system refuses.
   func close(_ section: SectionRef) -> Bool {
-    if closeRange(section.it.base, it.geometry.sectionBytes) { return true }
+    if it.platform.attempt(.reset, section.it.base, it.geometry.sectionBytes) { return true }
     // A mapping less is not to be had. Inaccessible and empty is nearly as good.
     guard it.platform.attempt(.protect, section.it.base, it.geometry.sectionBytes) else { return false }
     if it.platform.attempt(.discard, section.it.base, it.geometry.sectionBytes) { return true }
     let accessible = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
     it.platform.attempt(.commit, section.it.base, accessible)
     return false
-  }
-
-  /// A fresh mapping in place of a range: inaccessible, empty, of no node. False: the system refuses.
-  func closeRange(_ start: UInt, _ bytes: UInt) -> Bool {
-    guard it.platform.attempt(.reset, start, bytes) else { return false }
-    // The advice is part of what makes neighbouring mappings one.
-    it.platform.attempt(.noDump, start, bytes)
-    it.platform.attempt(.noHuge, start, bytes)
-    return true
   }
 
   private func ask(_ step: SectionStrategy.Step, _ section: SectionRef) throws(Refusal) {

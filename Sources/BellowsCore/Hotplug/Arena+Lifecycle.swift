@@ -18,9 +18,10 @@ extension Ref where Pointee == Arena {
   private func setRegistered(_ range: Range<UInt>, _ value: Bool, else refusal: Refusal) throws(Refusal) {
     guard !range.isEmpty else { throw .invalid }
     try checkBlocks(range)
+    let thread = bellows_thread_id()
     growth.acquire()
     defer { growth.release() }
-    for thread in 0..<16 where it.transitions[thread] == bellows_thread_id() { throw .deadlock }
+    for place in 0..<16 where it.transitions[place] == thread { throw .deadlock }
     for index in range {
       guard let section = section(index: index), section.it.state != .absent, section.it.state != .device
       else { throw .noDevice }
@@ -37,9 +38,9 @@ extension Ref where Pointee == Arena {
   /// EINVAL: one is online; ENXIO: one is absent; EBUSY: another transition has one; EDEADLK; ENOMEM: for the zone's record,
   /// or for a hook, the descriptors or pages cannot be made accessible; or the errno of an observer.
   package func online(_ range: Range<UInt>, in choice: ZoneChoice = .contiguous) throws(Refusal) {
-    try claimTransition()
-    defer { releaseTransition() }
-    try take(range, in: .offline, else: .invalid)
+    let transition = try claimTransition()
+    defer { releaseTransition(transition) }
+    try take(range, for: transition, in: .offline, else: .invalid)
     defer { giveBack(range) }
     var asked = range.lowerBound
     var kind = ZoneKind.normal
@@ -109,7 +110,10 @@ extension Ref where Pointee == Arena {
     }
     if section.it.memory.has(SectionMemory.opened) {
       let reserved = UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
-      if closeRange(section.it.base &+ reserved, it.geometry.sectionBytes &- reserved) {
+      let bytes = it.geometry.sectionBytes &- reserved
+      var isFresh = section.it.needsFresh
+      if section.shut(section.it.base &+ reserved, bytes, isFresh: &isFresh, platform: it.platform) {
+        section.it.needsFresh = isFresh
         section.it.committedBlocks = section.it.memmapBlocks
       }
     }
@@ -175,9 +179,9 @@ extension Ref where Pointee == Arena {
 
   /// Replaces the hook of sections that are offline. EBUSY where one is not; ENXIO, EDEADLK.
   package func setHook(_ range: Range<UInt>, _ hook: OnlineHook) throws(Refusal) {
-    try claimTransition()
-    defer { releaseTransition() }
-    try take(range, in: .offline, else: .busy)
+    let transition = try claimTransition()
+    defer { releaseTransition(transition) }
+    try take(range, for: transition, in: .offline, else: .busy)
     for index in range { known(index).it.memory.hook = hook }
     giveBack(range)
   }
@@ -190,9 +194,9 @@ extension Ref where Pointee == Arena {
     _ range: Range<UInt>, _ request: OfflineRequest, _ report: inout OfflineReport,
     _ client: some OfflineClient
   ) throws(Refusal) {
-    try claimTransition()
-    defer { releaseTransition() }
-    try take(range, in: .online, else: .invalid)
+    let transition = try claimTransition()
+    defer { releaseTransition(transition) }
+    try take(range, for: transition, in: .online, else: .invalid)
     defer { giveBack(range) }
     for index in range {
       known(index).it.chain = index &+ 1 < range.upperBound ? known(index &+ 1).address : 0
@@ -210,9 +214,9 @@ extension Ref where Pointee == Arena {
   /// (what was added with its own memmap goes by memory blocks); ENXIO; EDEADLK; ENOMEM: the system refuses a mapping. All or
   /// none.
   package func remove(_ range: Range<UInt>) throws(Refusal) {
-    try claimTransition()
-    defer { releaseTransition() }
-    try take(range, in: .offline, else: .busy)
+    let transition = try claimTransition()
+    defer { releaseTransition(transition) }
+    try take(range, for: transition, in: .offline, else: .busy)
     if range.count > Int(it.blockSections) {
       for index in range where known(index).it.memory.has(SectionMemory.selfHosted) {
         giveBack(range)
@@ -245,8 +249,7 @@ extension Ref where Pointee == Arena {
   /// Undoes that, as far as the system lets it: what a strategy wrote into descriptors of the section's own is lost.
   func openAll(_ section: SectionRef) {
     let bytes = UInt(section.it.committedBlocks) &<< it.geometry.pageblockShift
-    it.platform.attempt(.commit, section.it.base, bytes)
-    it.platform.attempt(.dump, section.it.base, bytes)
+    it.platform.open(section.it.base, bytes)
     do throws(Refusal) {
       try rebind(section, section.it.base, it.geometry.sectionBytes)
     } catch {}

@@ -15,9 +15,10 @@ extension Ref where Pointee == Arena {
   package func beginTransition() -> Int32 {
     let place = address &+ Arena.transitionOffset
     let thread = UInt(bellows_thread_id())
-    do throws(Refusal) { try claimTransition() } catch { return error.number }
+    let transition: Int
+    do throws(Refusal) { transition = try claimTransition() } catch { return error.number }
     if bellows_compare_exchange(place, 0, thread) { return 0 }
-    releaseTransition()
+    releaseTransition(transition)
     return HotplugErrno.busy
   }
 
@@ -25,7 +26,7 @@ extension Ref where Pointee == Arena {
   package func endTransition() {
     giveBackChain()
     bellows_store_release(address &+ Arena.transitionOffset, 0)
-    releaseTransition()
+    handTransition(of: bellows_thread_id(), to: 0)
   }
 
   private func giveBackChain() {

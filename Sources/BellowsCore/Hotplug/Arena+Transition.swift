@@ -20,8 +20,8 @@ extension Ref where Pointee == Arena {
     return section(at: it.reservation &+ index &<< it.geometry.sectionShift)
   }
 
-  /// EDEADLK; EAGAIN where 16 threads have one.
-  func claimTransition() throws(Refusal) {
+  /// The calling thread's transition. EDEADLK; EAGAIN where 16 threads have one.
+  func claimTransition() throws(Refusal) -> Int {
     let thread = bellows_thread_id()
     growth.acquire()
     defer { growth.release() }
@@ -32,9 +32,14 @@ extension Ref where Pointee == Arena {
     }
     guard free >= 0 else { throw .again }
     it.transitions[free] = thread
+    return free
   }
 
-  func releaseTransition() { handTransition(of: bellows_thread_id(), to: 0) }
+  func releaseTransition(_ transition: Int) {
+    growth.acquire()
+    it.transitions[transition] = 0
+    growth.release()
+  }
 
   /// The transition of a thread is another one's, or nobody's (0).
   func handTransition(of thread: UInt32, to other: UInt32) {
@@ -53,7 +58,9 @@ extension Ref where Pointee == Arena {
 
   /// Takes the tokens of all sections of a range, or none: ENXIO where one is absent or a device's, EBUSY where a
   /// transition has one, and `refusal` where one is not in `state`.
-  func take(_ range: Range<UInt>, in state: SectionState, else refusal: Refusal) throws(Refusal) {
+  func take(
+    _ range: Range<UInt>, for transition: Int, in state: SectionState, else refusal: Refusal
+  ) throws(Refusal) {
     guard !range.isEmpty else { throw .invalid }
     try checkBlocks(range)
     growth.acquire()
@@ -65,7 +72,7 @@ extension Ref where Pointee == Arena {
       if section.it.state == .goingOffline || section.it.state == .goingOnline { throw .busy }
       if section.it.state != state { throw refusal }
     }
-    for index in range { known(index).it.token = bellows_thread_id() }
+    for index in range { known(index).it.token = it.transitions[transition] }
   }
 
   func giveBack(_ range: Range<UInt>) {

@@ -108,9 +108,6 @@ extension Ref where Pointee == Arena {
     if reserved != 0 {
       guard let start = platform.reserve(reserved, alignment: geometry.sectionBytes) else { return false }
       base = start
-      platform.attempt(.noDump, base, reserved)
-      // So that a page is resident because it was used, never because its neighbour was.
-      platform.attempt(.noHuge, base, reserved)
     }
     let limit = (reserved == 0 ? 1 &<< Arena.addressBits : reserved) &>> geometry.sectionShift
     var metadata = Metadata()
@@ -316,9 +313,6 @@ extension Ref where Pointee == Arena {
         bytes = bytes &>> 1
       }
       guard base != 0 else { return nil }
-      platform.attempt(.noDump, base, bytes)
-      // A pageblock becomes huge by decision (density), never by the first touch of one small block.
-      platform.attempt(.noHuge, base, bytes)
     }
     guard base &>> geometry.sectionShift < it.table.limit &+ it.table.origin &>> geometry.sectionShift,
       let record = enterRecord(base)
@@ -341,7 +335,7 @@ extension Ref where Pointee == Arena {
     if it.capacity == 0 {
       it.platform.attempt(.release, place.base, bytes)
     } else {
-      _ = closeRange(place.base, bytes)
+      it.platform.attempt(.reset, place.base, bytes)
     }
     // The record stays in the directory, zeroed, for the next try at this address.
     bellows_zero(place.record, recordBytes)

@@ -111,8 +111,8 @@ extension Ref where Pointee == Arena {
     ofGroup id: UInt32, _ request: OfflineRequest, _ report: inout OfflineReport,
     _ client: some OfflineClient
   ) throws(Refusal) {
-    try claimTransition()
-    defer { releaseTransition() }
+    let transition = try claimTransition()
+    defer { releaseTransition(transition) }
     let first = try takeGroup(id)
     if first != 0 {
       let answer = takeOffline(SectionRef(first), request, &report, client)

@@ -99,7 +99,7 @@ extension Ref where Pointee == Arena {
       if request.policy != .wholeOnly {
         report.returnedPages = report.returnedPages &+ zone(of: section).returnFree(section)
         if !finish(section, request, &report, client) { isLeft = true }
-      } else if zone(of: section).census(section).used != 0 {
+      } else if zone(of: section).hasUsedPages(section) {
         isLeft = true
       }
     }
@@ -118,15 +118,18 @@ extension Ref where Pointee == Arena {
   ) -> Bool {
     let zone = zone(of: section)
     // What is free stays so: all of it is caged.
-    let census = zone.census(section)
+    var census = zone.census(section)
     guard census.used == 0 else { return false }
-    if census.dirty != 0 { report.returnedPages = report.returnedPages &+ zone.returnFree(section) }
-    let pieces = zone.takeAll(section)
+    if census.dirty != 0 {
+      report.returnedPages = report.returnedPages &+ zone.returnFree(section)
+      census = zone.census(section)
+    }
+    guard census.dirty == 0, census.busyBlocks == 0 else { return false }
     section.it.memory.set(SectionMemory.wasWhole, section.it.committedBlocks == section.it.blocks)
     guard zone.detach(section) else { return false }
     leaveZone(section)
     listOffline(section)
-    report.add(pieces)
+    zone.takeAll(section, &report.pieces)
     report.wholeSections = report.wholeSections &+ 1
     report.takenPages = report.takenPages &+ census.caged
     report.wholeBlocks = report.wholeBlocks &+ census.wholeBlocks
@@ -176,7 +179,7 @@ extension Ref where Pointee == Arena {
       rollBack(section, &report, client)
     case .keepPartial:
       let kept = zone.keepWholeBlocks(section)
-      report.add(zone.take(section))
+      zone.take(section, &report.pieces)
       client.ended(section, isOffline: false)
       _ = client.announce(.cancelOffline, section, &report)
       let pages = kept &* it.geometry.pageblockPages
@@ -185,7 +188,7 @@ extension Ref where Pointee == Arena {
       report.takenPages = report.takenPages &+ pages
       report.leftPages = report.leftPages &+ (census.used &+ census.caged &- pages)
     case .stay:
-      report.add(zone.take(section))
+      zone.take(section, &report.pieces)
       report.wholeBlocks = report.wholeBlocks &+ census.wholeBlocks
       report.partialSections = report.partialSections &+ 1
       report.takenPages = report.takenPages &+ census.caged
@@ -231,10 +234,9 @@ extension Ref where Pointee == Arena {
     let start = section.it.base &+ reserved
     let bytes = UInt(section.it.blocks) &<< it.geometry.pageblockShift &- reserved
     do throws(Refusal) { try rebind(section, start, bytes) } catch { return }
-    guard asBefore, section.it.memory.has(SectionMemory.wasWhole), it.platform.attempt(.commit, start, bytes)
-    else { return }
-    // The advice is part of what makes neighbouring mappings one.
-    it.platform.attempt(.dump, start, bytes)
+    guard asBefore, section.it.memory.has(SectionMemory.wasWhole), it.platform.open(start, bytes) else {
+      return
+    }
     section.it.committedBlocks = section.it.blocks
   }
 }

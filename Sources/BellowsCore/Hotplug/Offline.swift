@@ -83,7 +83,7 @@ package struct OfflineReport: BitwiseCopyable {
     repeating: Blocker(kind: .none, detail: 0, count: 0, bytes: 0))
   package private(set) var blockerCount: Int = 0
 
-  package init() {}
+  @inline(__always) package init() {}
 
   /// Counts a blocker; one with the same kind and detail becomes larger.
   package mutating func add(_ kind: Blocker.Kind, _ detail: UInt, count: UInt, bytes: UInt) {
@@ -99,13 +99,6 @@ package struct OfflineReport: BitwiseCopyable {
     blockers[place].detail = detail
     blockers[place].count = blockers[place].count &+ count
     blockers[place].bytes = blockers[place].bytes &+ bytes
-  }
-
-  mutating func add(_ other: Pieces) {
-    for order in 0..<Int(Pieces.orders) {
-      pieces.tried[order] &+= other.tried[order]
-      pieces.taken[order] &+= other.taken[order]
-    }
   }
 }
 

@@ -5,10 +5,10 @@ import CShims
 
 /// The memory system calls, in the order of the list in bellows_shims.h, which states their arguments.
 package enum SystemCall: UInt32, Sendable {
-  case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, noDump, dump, movePages
+  case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, movePages
   case remap, resident, bind, place
   case populate, guardInstall, guardRemove, mapHuge, mapFile, fileBytes
-  case currentNode, localNodes, distances, allowedNodes, nodeRoom, isLocked
+  case currentNode, localNodes, distances, allowedNodes, nodeRoom, isLocked, chargesOpen
 }
 
 /// What a system call came to.
@@ -52,6 +52,19 @@ package struct Platform: BitwiseCopyable, Sendable {
   /// The address that a mapping call answers, or nil.
   package func address(_ call: SystemCall, _ a: UInt, _ b: UInt, _ c: UInt = 0, _ d: UInt = 0) -> UInt? {
     if case .success(let address) = perform(call, a, b, c, d) { address } else { nil }
+  }
+
+  // MARK: Sections
+
+  /// Makes a part of a section accessible, without huge pages: a page is to be resident because it was used, never because
+  /// its neighbour was. What is reserved has no advice: one fresh mapping makes a range part of it again, and what is
+  /// only made inaccessible stays apart from it. (A core dump goes through all of a mapping of which a page was ever
+  /// touched.) False, and nothing done: the system refuses.
+  @discardableResult
+  package func open(_ start: UInt, _ bytes: UInt) -> Bool {
+    guard attempt(.commit, start, bytes) else { return false }
+    attempt(.noHuge, start, bytes)
+    return true
   }
 
   // MARK: Nodes

@@ -35,6 +35,9 @@ package struct Section: BitwiseCopyable {
   package var busy: PageMask
   /// Whether what is freed while it goes offline goes back to the system at once. Written under the zone's lock.
   package fileprivate(set) var returnsFreed: UInt8
+  /// Only a fresh mapping makes its body what it was when it was reserved, since a page of it was given to somebody. While it
+  /// is offline: its body is one. Under the zone's lock; offline, the transition's.
+  package var needsFresh: Bool
   /// The next section of the transition that it is in; 0: none. The transition's.
   package var chain: UInt
 
@@ -77,6 +80,18 @@ extension Ref where Pointee == Section {
 
   package func setReturnsFreed(_ value: Bool) {
     bellows_store8(address &+ Section.returnsFreedOffset, value ? 1 : 0)
+  }
+
+  /// Makes a part of its body inaccessible and empty: by a fresh mapping where page tables or a commit charge are to go back
+  /// (`isFresh`), else by less; and where the system refuses one, by the other. False: it refuses both.
+  package func shut(_ start: UInt, _ bytes: UInt, isFresh: inout Bool, platform: Platform) -> Bool {
+    // `mlockall` gives a range pages that nobody asked for.
+    func empty() -> Bool {
+      platform.attempt(.discard, start, bytes) && platform.attempt(.protect, start, bytes)
+    }
+    if !isFresh, case .success(0) = platform.perform(.chargesOpen, 0, 0), empty() { return true }
+    isFresh = platform.attempt(.reset, start, bytes)
+    return isFresh || empty()
   }
 
   package func block(_ index: UInt) -> PageblockRef {

@@ -313,8 +313,7 @@ extension Ref where Pointee == Zone {
     guard blocks > committed else { return true }
     let start = section.it.base &+ committed &<< it.geometry.pageblockShift
     let bytes = (blocks &- committed) &<< it.geometry.pageblockShift
-    guard it.platform.attempt(.commit, start, bytes) else { return false }
-    it.platform.attempt(.dump, start, bytes)
+    guard it.platform.open(start, bytes) else { return false }
     for index in committed..<blocks {
       let block = section.block(index)
       block.it.section = section.address

@@ -58,38 +58,68 @@ extension Ref where Pointee == Zone {
     guard section.it.state == .online, section.it.zone == address else { return false }
     section.setReturnsFreed(returnsFreed)
     section.move(to: .goingOffline)
-    for index in UInt(section.it.memmapBlocks)..<UInt(section.it.blocks) {
-      let block = section.block(index)
-      // Those that were never committed are free pageblocks too.
-      block.it.section = section.address
-      block.it.index = UInt16(truncatingIfNeeded: index)
-      if !block.has(Pageblock.caged) { cage(block) }
+    if isUntouched(section) {
+      it.cagedPages = it.cagedPages &+ bodyPages(section)
+    } else {
+      nameBlocks(section)
+      forEachBlock(section) { if !$0.has(Pageblock.caged) { cage($0) } }
     }
+    section.it.busy.insert(0, count: UInt(section.it.blocks))
+    section.it.freeBlocks = 0
     return true
   }
 
-  private func cage(_ block: PageblockRef) {
-    block.set(Pageblock.caged)
-    it.cagedPages = it.cagedPages &+ free(block)
-    resettle(block)
+  /// Tells the pageblocks where they belong: those that were never committed do not know.
+  private func nameBlocks(_ section: SectionRef) {
+    for index in UInt(section.it.memmapBlocks)..<UInt(section.it.blocks) {
+      let block = section.block(index)
+      block.it.section = section.address
+      block.it.index = UInt16(truncatingIfNeeded: index)
+    }
   }
+
+  private func cage(_ block: PageblockRef) {
+    it.cagedPages = it.cagedPages &+ free(block)
+    block.set(Pageblock.caged | Pageblock.countedBusy)
+    if block.it.list != 0 { settle(block) }
+  }
+
+  /// Whether a section on its way offline is all the cage's without a word in its pageblocks: nobody ever had a page of it.
+  private func isUntouched(_ section: SectionRef) -> Bool {
+    section.it.state == .goingOffline && !section.it.needsFresh
+  }
+
+  private func bodyBlocks(_ section: SectionRef) -> UInt {
+    UInt(section.it.blocks &- section.it.memmapBlocks)
+  }
+  private func bodyPages(_ section: SectionRef) -> UInt { bodyBlocks(section) &* blockPages }
 
   private func uncage(_ block: PageblockRef) {
     block.clear(Pageblock.caged)
     it.cagedPages = it.cagedPages &- free(block)
-    resettle(block)
+    // A pageblock that is wholly free is on no list, caged or not.
+    if block.it.usedPages == 0 { settleWhole(block) } else { settle(block) }
   }
 
-  /// A pageblock that is wholly free is on no list, caged or not.
-  private func resettle(_ block: PageblockRef) {
-    if block.it.usedPages == 0 { settleWhole(block) } else { settle(block) }
+  /// The section's part of that, where every pageblock is wholly free.
+  private func uncageAll(_ section: SectionRef) {
+    section.it.busy.remove(UInt(section.it.memmapBlocks), count: bodyBlocks(section))
+    section.it.freeBlocks = UInt16(truncatingIfNeeded: bodyBlocks(section))
+    it.cagedPages = it.cagedPages &- bodyPages(section)
   }
 
   /// Brings a section back: what is free in it can be allocated again. Takes the zone's lock; O(pageblocks).
   package func release(_ section: SectionRef) {
     lock.acquire()
     defer { lock.release() }
-    forEachBlock(section) { if $0.has(Pageblock.caged) { uncage($0) } }
+    if isUntouched(section) {
+      uncageAll(section)
+      if it.firstFreeSection == 0 || SectionRef(it.firstFreeSection).it.number > section.it.number {
+        it.firstFreeSection = section.address
+      }
+    } else {
+      forEachBlock(section) { if $0.has(Pageblock.caged) { uncage($0) } }
+    }
     if section.it.state == .goingOffline { section.move(to: .online) }
   }
 
@@ -98,6 +128,13 @@ extension Ref where Pointee == Zone {
   package func keepWholeBlocks(_ section: SectionRef) -> UInt {
     lock.acquire()
     defer { lock.release() }
+    if isUntouched(section) {
+      // From here on its pageblocks say it.
+      section.it.needsFresh = true
+      it.cagedPages = it.cagedPages &- bodyPages(section)
+      nameBlocks(section)
+      forEachBlock(section) { cage($0) }
+    }
     var kept: UInt = 0
     forEachBlock(section) { block in
       if block.it.usedPages != 0 || block.it.dirtyPages != 0 { uncage(block) } else { kept = kept &+ 1 }
@@ -115,7 +152,7 @@ extension Ref where Pointee == Zone {
     let index = (address &- section.it.base) &>> it.geometry.pageblockShift
     if section.it.state == .offline { return true }
     guard index >= UInt(section.it.memmapBlocks), index < UInt(section.it.blocks) else { return false }
-    return section.block(index).has(Pageblock.caged)
+    return isUntouched(section) || section.block(index).has(Pageblock.caged)
   }
 
   /// Takes the zone's lock; O(pageblocks).
@@ -123,6 +160,12 @@ extension Ref where Pointee == Zone {
     lock.acquire()
     defer { lock.release() }
     var result = SectionCensus()
+    if isUntouched(section) {
+      result.blocks = bodyBlocks(section)
+      result.wholeBlocks = result.blocks
+      result.caged = bodyPages(section)
+      return result
+    }
     forEachBlock(section) { block in
       result.blocks = result.blocks &+ 1
       result.used = result.used &+ UInt(block.it.usedPages)
@@ -134,6 +177,15 @@ extension Ref where Pointee == Zone {
       }
     }
     return result
+  }
+
+  /// Whether anything behind the memmap is allocated. Takes the zone's lock; O(pageblocks).
+  package func hasUsedPages(_ section: SectionRef) -> Bool {
+    lock.acquire()
+    defer { lock.release() }
+    var used: UInt16 = 0
+    if !isUntouched(section) { forEachBlock(section) { used |= $0.it.usedPages } }
+    return used != 0
   }
 
   /// Calls `body` with the address of each granule of a section that has an allocated page. Takes the zone's lock
@@ -167,27 +219,25 @@ extension Ref where Pointee == Zone {
   // MARK: Taking
 
   /// Takes what is free in a caged section in as few pieces as there are: the whole order first, then the ladder of
-  /// smaller ones. Takes the zone's lock; O(pages) at worst.
-  package func take(_ section: SectionRef) -> Pieces {
+  /// smaller ones. Adds them to `pieces`. Takes the zone's lock; O(pages) at worst.
+  package func take(_ section: SectionRef, _ pieces: inout Pieces) {
     lock.acquire()
     defer { lock.release() }
-    return pieces(section) { first, order in ownedPages(section, first: first, order: order) }
+    takeWhole(&pieces) { first, order in ownedPages(section, first: first, order: order) }
   }
 
   /// The same of a section of which every page behind the memmap is the cage's. O(orders): looks at no pageblock.
-  package func takeAll(_ section: SectionRef) -> Pieces {
+  package func takeAll(_ section: SectionRef, _ pieces: inout Pieces) {
     let start = UInt(section.it.memmapBlocks) &* blockPages
     let end = UInt(section.it.blocks) &* blockPages
-    return pieces(section) { first, order in
+    takeWhole(&pieces) { first, order in
       let (low, high) = (max(first, start), min(first &+ 1 &<< order, end))
       return low < high ? high &- low : 0
     }
   }
 
-  private func pieces(_ section: SectionRef, _ owned: (_ first: UInt, _ order: UInt) -> UInt) -> Pieces {
-    var pieces = Pieces()
+  private func takeWhole(_ pieces: inout Pieces, _ owned: (_ first: UInt, _ order: UInt) -> UInt) {
     take(first: 0, order: it.geometry.sectionShift &- Page.shift, owned, &pieces)
-    return pieces
   }
 
   /// The aligned piece of 2^order pages at page `first` of a section, or what there is of it. `owned`: how many pages of a
@@ -224,7 +274,7 @@ extension Ref where Pointee == Zone {
 
   private func isTaken(_ section: SectionRef, _ index: UInt) -> Bool {
     index >= UInt(section.it.memmapBlocks) && index < UInt(section.it.blocks)
-      && section.block(index).has(Pageblock.caged)
+      && (isUntouched(section) || section.block(index).has(Pageblock.caged))
   }
 
   /// Returns the pages of a caged section that are free and perhaps resident to the system; answers how many went.
@@ -239,32 +289,34 @@ extension Ref where Pointee == Zone {
 
   // MARK: Going and coming back
 
-  /// Takes a caged section whose every page is the cage's, and none of them resident, out of the zone. False, and
-  /// nothing done, where that is not so. Its memmap stays as it is; the rest becomes inaccessible, and its commit
-  /// charge goes back. Takes the zone's lock, not during the system calls.
+  /// Takes a caged section whose every page is the cage's, and none of them resident, as a census has just told, out
+  /// of the zone. False, and nothing done, where the system refuses. Its memmap stays as it is; the rest becomes
+  /// inaccessible, and its commit charge goes back. Takes the zone's lock, not during the system calls.
   package func detach(_ section: SectionRef) -> Bool {
-    guard isIdle(section) else { return false }
     let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
-    let bytes =
-      (UInt(section.it.committedBlocks) &- UInt(section.it.memmapBlocks))
-      &<< it.geometry.pageblockShift
+    let committed = section.it.committedBlocks
+    let bytes = UInt(committed &- section.it.memmapBlocks) &<< it.geometry.pageblockShift
+    let wasUntouched = isUntouched(section)
+    // Before it is so: the child of a fork in between must not take it for accessible.
+    setCommitted(section, section.it.memmapBlocks)
+    var isFresh = section.it.needsFresh
     if bytes != 0 {
-      // A fresh mapping takes the charge back. Where the system refuses one, inaccessible is enough.
-      if it.platform.attempt(.reset, start, bytes) {
-        it.platform.attempt(.noDump, start, bytes)
-        it.platform.attempt(.noHuge, start, bytes)
-        preferAgain(section, start, bytes)
-      } else if !it.platform.attempt(.protect, start, bytes) {
+      guard section.shut(start, bytes, isFresh: &isFresh, platform: it.platform) else {
+        setCommitted(section, committed)
         return false
       }
+      if isFresh { preferAgain(section, start, bytes) }
     }
     lock.acquire()
     defer { lock.release() }
-    section.it.committedBlocks = section.it.memmapBlocks
-    forEachBlock(section) { block in
-      if block.has(Pageblock.queued) { dequeuePurge(block) }
-      uncage(block)
+    section.it.needsFresh = isFresh
+    if !wasUntouched {
+      forEachBlock(section) { block in
+        if block.has(Pageblock.queued) { dequeuePurge(block) }
+        block.clear(Pageblock.caged | Pageblock.countedBusy)
+      }
     }
+    uncageAll(section)
     remove(section)
     section.it.zone = 0
     section.it.next = 0
@@ -272,15 +324,9 @@ extension Ref where Pointee == Zone {
     section.move(to: .offline)
     return true
   }
-
-  private func isIdle(_ section: SectionRef) -> Bool {
+  private func setCommitted(_ section: SectionRef, _ blocks: UInt16) {
     lock.acquire()
-    defer { lock.release() }
-    guard section.it.state == .goingOffline else { return false }
-    var idle = true
-    forEachBlock(section) { block in
-      if block.it.usedPages != 0 || block.it.dirtyPages != 0 || block.has(Pageblock.isolated) { idle = false }
-    }
-    return idle
+    section.it.committedBlocks = blocks
+    lock.release()
   }
 }

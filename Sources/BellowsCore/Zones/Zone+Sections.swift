@@ -33,6 +33,8 @@ extension Ref where Pointee == Zone {
       map.insert(index &* granules, count: granules)
       settle(block)
     }
+    // Who has withheld pages writes to them without a word.
+    section.it.needsFresh = isWithheld
     it.presentPages = it.presentPages &+ blocks &* blockPages
     let pages = (blocks &- reserved) &* blockPages
     if isWithheld {
@@ -95,8 +97,6 @@ extension Ref where Pointee == Zone {
       guard it.platform.attempt(.reset, start, (committed &- kept) &<< it.geometry.pageblockShift) else {
         continue
       }
-      it.platform.attempt(.noDump, start, (committed &- kept) &<< it.geometry.pageblockShift)
-      it.platform.attempt(.noHuge, start, (committed &- kept) &<< it.geometry.pageblockShift)
       preferAgain(section, start, (committed &- kept) &<< it.geometry.pageblockShift)
       section.it.committedBlocks = UInt16(truncatingIfNeeded: kept)
     }

@@ -187,6 +187,7 @@ extension Ref where Pointee == Zone {
       }
     } else {
       block.set(Pageblock.countedBusy)
+      if block.it.usedPages != 0 { section.it.needsFresh = true }
       section.it.busy.insert(UInt(block.it.index))
       section.it.freeBlocks &-= 1
     }

@@ -278,6 +278,53 @@ import Testing
     #expect((0..<3).filter { fixture.section($0).it.state == .online }.count == 1)
   }
 
+  /// A section of which nobody ever had a page goes without a word in its pageblocks.
+  @Test(arguments: [OfflinePolicy.wholeOnly, .stay, .keepPartial])
+  func whatNobodyUsedGoesAndComesLikeAnyOther(_ policy: OfflinePolicy) throws {
+    let double = FailingPlatform()
+    let fixture = try #require(ArenaFixture(double: double))
+    let section = try #require(fixture.addSection())
+    let inside = section.it.base + 2 << 20
+    let before = try Figures(fixture)
+    let announcements = Announcements()
+    nonisolated(unsafe) var seen: [Bool] = []
+    announcements.body = { _ in
+      unsafe seen.append(fixture.arena.isOutOfCirculation(inside) && fixture.zone.freePages == 0)
+    }
+    // A veto brings it back.
+    announcements.answers = [3 << 32 | 16]
+    #expect(fixture.takeOffline(at: inside, policy, telling: announcements).error == 16)
+    unsafe #expect(seen.first == true)
+    #expect(try Figures(fixture) == before && fixture.zone.freePages == fixture.managedPages)
+    announcements.body = nil
+    // So does a system that refuses every way to make it inaccessible, where there is something to make so.
+    let run = try #require(fixture.arena.allocate(pages: 1, alignment: 1))
+    fixture.arena.free(run)
+    #expect(fixture.takeOffline(at: inside, .stay).error == 0)
+    #expect(fixture.bringBack(at: inside) == 0)
+    #expect(
+      fixture.zone.makeAccessible(section, address: section.it.base, pages: fixture.geometry.sectionPages))
+    double.arm(.from(1))
+    let (error, report) = fixture.takeOffline(at: inside, policy)
+    double.arm(.none)
+    #expect(error == HotplugErrno.busy)
+    switch policy {
+    case .wholeOnly: #expect(section.it.state == .online && fixture.zone.freePages == fixture.managedPages)
+    case .stay: #expect(section.it.state == .goingOffline && report.takenPages == fixture.managedPages)
+    case .keepPartial:
+      #expect(section.it.state == .online && fixture.zone.it.cagedPages == fixture.managedPages)
+      #expect(fixture.arena.isOutOfCirculation(inside) && fixture.zone.freePages == 0)
+    }
+    #expect(fixture.takeOffline(at: inside, policy).error == 0)
+    #expect(section.it.state == .offline && fixture.zone.it.cagedPages == 0)
+    #expect(Kernel.residentPages(inside, Page.bytes) == 0)
+    #expect(fixture.bringBack(at: inside) == 0 && fixture.zone.freePages == fixture.managedPages)
+    let all = try #require(fixture.arena.allocate(pages: fixture.managedPages, alignment: 1))
+    Ref<UInt>(all.address).it = 1
+    fixture.arena.free(all)
+    #expect(fixture.takeOffline(at: inside, policy).error == 0)
+  }
+
   @Test func boundsAreKept() throws {
     let fixture = try #require(ArenaFixture())
     let run = fixture.writtenRun(1)

@@ -80,8 +80,8 @@ import Testing
       (.reserve, Int(BELLOWS_RESERVE)), (.map, Int(BELLOWS_MAP)), (.commit, Int(BELLOWS_COMMIT)),
       (.protect, Int(BELLOWS_PROTECT)), (.readOnly, Int(BELLOWS_READ_ONLY)),
       (.discard, Int(BELLOWS_DISCARD)), (.reset, Int(BELLOWS_RESET)), (.release, Int(BELLOWS_RELEASE)),
-      (.noHuge, Int(BELLOWS_NO_HUGE)), (.huge, Int(BELLOWS_HUGE)), (.noDump, Int(BELLOWS_NO_DUMP)),
-      (.dump, Int(BELLOWS_DUMP)), (.movePages, Int(BELLOWS_MOVE_PAGES)), (.remap, Int(BELLOWS_REMAP)),
+      (.noHuge, Int(BELLOWS_NO_HUGE)), (.huge, Int(BELLOWS_HUGE)),
+      (.movePages, Int(BELLOWS_MOVE_PAGES)), (.remap, Int(BELLOWS_REMAP)),
       (.resident, Int(BELLOWS_RESIDENT)), (.bind, Int(BELLOWS_BIND)), (.place, Int(BELLOWS_PLACE)),
       (.populate, Int(BELLOWS_POPULATE)),
       (.guardInstall, Int(BELLOWS_GUARD)), (.guardRemove, Int(BELLOWS_UNGUARD)),
@@ -89,7 +89,7 @@ import Testing
       (.fileBytes, Int(BELLOWS_FILE_BYTES)), (.currentNode, Int(BELLOWS_CURRENT_NODE)),
       (.localNodes, Int(BELLOWS_LOCAL_NODES)), (.distances, Int(BELLOWS_DISTANCES)),
       (.allowedNodes, Int(BELLOWS_ALLOWED_NODES)), (.nodeRoom, Int(BELLOWS_NODE_ROOM)),
-      (.isLocked, Int(BELLOWS_IS_LOCKED)),
+      (.isLocked, Int(BELLOWS_IS_LOCKED)), (.chargesOpen, Int(BELLOWS_CHARGES_OPEN)),
     ]
     for (call, number) in names { #expect(Int(call.rawValue) == number, "\(call)") }
     #expect(SystemCall(rawValue: UInt32(names.count)) == nil, "a call that this test does not know")
