@@ -188,7 +188,7 @@ static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[
 
 // Storage for the process heap's arena, zone and heap, and the heap of a thread that has none: all its
 // lists are empty, so malloc misses, and it owns nothing, so free sees a stranger.
-enum { BELLOWS_STATE_BYTES = 20480, BELLOWS_EMPTY_HEAP_BYTES = 512 };
+enum { BELLOWS_STATE_BYTES = 12288, BELLOWS_EMPTY_HEAP_BYTES = 512 };
 extern uint8_t bellows_process_state_[BELLOWS_STATE_BYTES] __attribute__((visibility("hidden"), aligned(64)));
 static inline uintptr_t bellows_process_state(void) { return (uintptr_t)bellows_process_state_; }
 extern const uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));

@@ -14,12 +14,12 @@ import CShims
 enum Helper {
   private enum State: UInt32 { case none, running, parked }
 
-  private static var word: UInt { bellows_process_state() &+ 20352 }
+  private static var word: UInt { Process.helperWords }
   /// A heap below this many pages (4 MiB) is not worth a thread.
   private static var leastPages: UInt { 1024 }
 
   /// 1 once the main thread has ended by pthread_exit.
-  private static var mainEndedWord: UInt { bellows_process_state() &+ 20360 }
+  private static var mainEndedWord: UInt { Process.helperWords &+ 8 }
 
   static var mainEnded: Bool { bellows_load32(mainEndedWord) != 0 }
 

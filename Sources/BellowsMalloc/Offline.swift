@@ -8,7 +8,7 @@ private let noSystem: Int32 = 38
 
 enum Offline {
   /// The listeners' table.
-  static var listeners: UInt { bellows_process_state() &+ 15872 }
+  static var listeners: UInt { Process.listeners }
 
   static var environment: CageEnvironment {
     CageEnvironment(

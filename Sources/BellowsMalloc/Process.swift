@@ -16,17 +16,32 @@ enum Process {
     case steppedAside
   }
 
+  // One behind the other, so that as few pages as can be are resident. The heap comes last: the lists behind its head are
+  // seldom used.
   private static var state: UInt { bellows_process_state() }
+  @inline(__always)
+  private static func bytes<T>(of type: T.Type) -> UInt {
+    UInt(bitPattern: MemoryLayout<T>.size).rounded(upTo: 64)
+  }
   static var arena: ArenaRef { ArenaRef(state) }
-  static var zone: ZoneRef { ZoneRef(state &+ 1024) }
-  static var heap: HeapRef { HeapRef(state &+ 4096) }
-  static var settings: Ref<Settings> { Ref<Settings>(state &+ 16384) }
-  private static var statusWord: UInt { state &+ 20416 }
+  static var zone: ZoneRef { ZoneRef(arena.address &+ bytes(of: Arena.self)) }
+  static var settings: Ref<Settings> { Ref<Settings>(zone.address &+ bytes(of: Zone.self)) }
+  private static var statusWord: UInt { settings.address &+ bytes(of: Settings.self) }
+  private static var processWord: UInt { statusWord &+ 8 }
+  /// Two words of the helper thread's.
+  static var helperWords: UInt { statusWord &+ 16 }
+  static var heap: HeapRef { HeapRef(statusWord &+ 64) }
+  /// The table of listeners (Offline.swift).
+  static var listeners: UInt { heap.address &+ Heap.bytes }
+  /// What `bellows_process_state` must have room for.
+  private static var stateBytes: UInt {
+    listeners &+ UInt(BELLOWS_LISTENERS * BELLOWS_LISTENER_BYTES) &- state
+  }
 
   /// The process that set the heap up, or the child that inherited it.
   private(set) static var processID: UInt {
-    get { bellows_load(state &+ 20424) }
-    set { bellows_store(state &+ 20424, newValue) }
+    get { bellows_load(processWord) }
+    set { bellows_store(processWord, newValue) }
   }
 
   static var status: Status { Status(rawValue: bellows_load_acquire(statusWord)) ?? .untouched }
@@ -53,6 +68,7 @@ enum Process {
   }
 
   private static func setUp() -> Status {
+    precondition(stateBytes <= UInt(BELLOWS_STATE_BYTES))
     settings.it.read()
     if bellows_page_size() != Page.bytes || settings.it.isOff {
       if !settings.it.isOff { announceStepAside() }

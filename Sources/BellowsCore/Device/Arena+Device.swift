@@ -280,7 +280,7 @@ extension Ref where Pointee == Arena {
     for index in 0..<region.sections {
       let section = knownSection(at: region.base &+ index &<< it.geometry.sectionShift)
       section.move(to: .absent)
-      bellows_zero(section.address, recordBytes)
+      clearRecords(section.address)
     }
   }
 

@@ -164,7 +164,7 @@ extension Ref where Pointee == Arena {
       group.it.sections = group.it.sections &- 1
     }
     section.move(to: .absent)
-    bellows_zero(section.address, recordBytes)
+    clearRecords(section.address)
     it.lowestAbsent = min(it.lowestAbsent, place)
   }
 

@@ -135,9 +135,14 @@ extension Ref where Pointee == Arena {
 
   /// Bytes of records per section.
   package var recordBytes: UInt {
-    Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
-      &+ GranuleMap.bytes(for: it.geometry.granulesPerSection)
+    mapBytes &+ Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
   }
+
+  /// Of these, before the section's own.
+  private var mapBytes: UInt { GranuleMap.bytes(for: it.geometry.granulesPerSection) }
+
+  /// Makes the records of a section that went what they were. They stay in the directory, for another one at its address.
+  package func clearRecords(_ record: UInt) { bellows_zero(record &- mapBytes, recordBytes) }
 
   /// Memory for records. Takes the growth lock.
   package func allocateMetadata(_ bytes: UInt) -> UInt? {
@@ -337,8 +342,7 @@ extension Ref where Pointee == Arena {
     } else {
       it.platform.attempt(.reset, place.base, bytes)
     }
-    // The record stays in the directory, zeroed, for the next try at this address.
-    bellows_zero(place.record, recordBytes)
+    clearRecords(place.record)
   }
 
   /// The record for the section at `base`: a new one, or the one of an earlier section there.
@@ -355,7 +359,8 @@ extension Ref where Pointee == Arena {
     let entry = leaf &+ (index % Arena.leafEntries) &* 8
     let known = bellows_load(entry)
     if known != 0 { return known }
-    guard let record = it.metadata.allocate(recordBytes, platform: platform) else { return nil }
+    guard let start = it.metadata.allocate(recordBytes, platform: platform) else { return nil }
+    let record = start &+ mapBytes
     bellows_store_release(entry, record)
     return record
   }
@@ -378,9 +383,8 @@ extension Ref where Pointee == Arena {
         part(section)
         it.table.set(section.it.base, memmap: 0)
         it.platform.attempt(.release, section.it.base, UInt(section.it.blocks) &<< it.geometry.pageblockShift)
-        // The record stays in the directory, zeroed, for another section at this address.
         if it.lastSection == section.it.base { it.lastSection = 0 }
-        bellows_zero(section.address, recordBytes)
+        clearRecords(section.address)
         it.sections &-= 1
       }
     }

@@ -20,8 +20,10 @@ package struct Metadata: BitwiseCopyable {
     package var bytes: UInt
   }
 
-  private static var linkBytes: UInt { 64 }
-  /// 1 MiB of address space: section records of the process heap take 12 KiB each, thread heaps less than 2 KiB.
+  /// What lies before the first record: the link, and room for the sake of the one that follows. That is the process heap's
+  /// directory, 16 KiB, of which only the last bytes are used, where mappings lie: they share a page with what comes next.
+  private static var linkBytes: UInt { 192 }
+  /// 1 MiB of address space: section records of the process heap take 14 KiB each, thread heaps 2 KiB.
   private static var chunkBytes: UInt { 1 &<< 20 }
 
   package init() {

@@ -17,8 +17,9 @@ package struct GranuleMap {
 
   private static func words(for granules: UInt) -> UInt { (granules &+ 63) &>> 6 }
 
-  /// The memory of the map of so many granules.
-  package static func bytes(for granules: UInt) -> UInt { words(for: granules) &* 8 }
+  /// The memory of the map of so many granules: whole lines.
+  @inline(__always)
+  package static func bytes(for granules: UInt) -> UInt { (words(for: granules) &* 8).rounded(upTo: 64) }
 
   @inline(__always)
   private func word(_ place: UInt) -> UInt64 { Ref<UInt64>(address &+ place &* 8).it }

@@ -1,4 +1,5 @@
-// A section: its record, followed in memory by the records of its pageblocks and by its map.
+// A section: its record, with its map in front of it in memory and the records of its pageblocks behind it: of a section that
+// little is used of, one page is.
 //
 // Records lie in the arena's metadata, never inside a memmap, which may be elsewhere or be given back.
 
@@ -98,11 +99,10 @@ extension Ref where Pointee == Section {
     Ref<Pageblock>(address &+ Section.headerBytes &+ index &* Section.blockBytes)
   }
 
-  /// Its map; `pageblocks`: those that a section of its geometry has.
+  /// Its map, of as many granules as a section of its geometry has.
   @inline(__always)
-  package func map(pageblocks: UInt, granules: UInt) -> GranuleMap {
-    GranuleMap(
-      address: address &+ Section.headerBytes &+ pageblocks &* Section.blockBytes, granules: granules)
+  package func map(granules: UInt) -> GranuleMap {
+    GranuleMap(address: address &- GranuleMap.bytes(for: granules), granules: granules)
   }
 
   /// The descriptor of the page that holds `address`.

@@ -143,7 +143,7 @@ extension Ref where Pointee == Zone {
   /// The map of a section's granules.
   @inline(__always)
   package func map(_ section: SectionRef) -> GranuleMap {
-    section.map(pageblocks: it.geometry.pageblocksPerSection, granules: it.geometry.granulesPerSection)
+    section.map(granules: it.geometry.granulesPerSection)
   }
 
   // MARK: Where a pageblock stands
