@@ -67,12 +67,12 @@ extension Ref where Pointee == Heap {
     }
   }
 
-  /// What the limits are compared with, in pages. Takes the huge and the zone lock in turn.
+  /// What the limits are compared with, in pages. Takes the huge lock, and the zone's under it: where run and mapping change
+  /// places in between, neither or both would be counted.
   package func heldPages() -> UInt {
     hugeTable.lock.acquire()
-    let huge = hugeTable.it.bytes &>> Page.shift
-    hugeTable.lock.release()
-    return it.arena.heldPages() &+ huge
+    defer { hugeTable.lock.release() }
+    return it.arena.heldPages() &+ hugeTable.it.bytes &>> Page.shift
   }
 
   /// What happened since this was last asked: bits of `Limit`. One load where nothing did.

@@ -121,7 +121,7 @@ import Testing
           let block = user.malloc(UInt(random.below(60_000)) + 1)
           if block != 0 { blocks.append(block) }
         }
-        if random.chance(oneIn: 64) { try check(fixture.heap.heldPages() <= hard, "above the limit") }
+        if random.chance(oneIn: 4) { try check(fixture.heap.heldPages() <= hard, "above the limit") }
       }
       for block in blocks { user.free(block) }
       user.leave()
