@@ -37,7 +37,7 @@ run: ## Redis loses most of its data, and sections go offline while it serves; g
 	swift build -c release --product bellows $(standalone)
 	@Scripts/redis-demo --library $(library) --tool .build/release/bellows
 
-test: ## Every check there is, about 28 minutes on two cores
+test: ## Every check there is, about 25 minutes on two cores
 	@Scripts/setup test
 	@Scripts/check-all
 

@@ -7,12 +7,9 @@ import CShims
 private let noSystem: Int32 = 38
 
 enum Offline {
-  /// The listeners' table.
-  static var listeners: UInt { Process.listeners }
-
   static var environment: CageEnvironment {
     CageEnvironment(
-      context: listeners, barrier: { bellows_barrier() },
+      context: Process.listeners, barrier: { bellows_barrier() },
       isParked: { bellows_thread_is_parked($0, $1, $2, $3) },
       announce: { bellows_listeners_tell($0, $1, $2, $3) }, sleep: { bellows_sleep_milliseconds($0) })
   }
@@ -113,10 +110,10 @@ func shouldMove(_ place: UInt) -> Int32 { Process.isReady && Process.heap.isCage
 
 @c(bw_listen)
 func listen(_ function: UInt, _ context: UInt) -> Int32 {
-  bellows_listeners_add(Offline.listeners, function, context)
+  bellows_listeners_add(Process.listeners, function, context)
 }
 
 @c(bw_unlisten)
 func unlisten(_ function: UInt, _ context: UInt) -> Int32 {
-  bellows_listeners_remove(Offline.listeners, function, context)
+  bellows_listeners_remove(Process.listeners, function, context)
 }

@@ -588,10 +588,7 @@ static void dump(int argc, char **argv) {
     if (strncmp(entry->d_name, "core", 4) == 0) CHECK(stat(entry->d_name, &core) == 0 && unlink(entry->d_name) == 0);
   closedir(here);
   CHECK(rmdir(folder) == 0);
-  if (core.st_size == 0) {
-    printf("SKIPPED: core dumps go elsewhere here\n");
-    return;
-  }
+  CHECK(core.st_size > 0, "no core");
   printf("%lld MiB, %lld KiB of them written, in %.1f s\n", (long long)core.st_size >> 20, (long long)core.st_blocks / 2, taken);
   // The sections that are offline, and what every process has.
   CHECK((size_t)core.st_size < (SECTIONS + 1) * 128 * MIB, "%lld bytes", (long long)core.st_size);

@@ -1,5 +1,5 @@
-// A section: its record, with its map in front of it in memory and the records of its pageblocks behind it: of a section that
-// little is used of, one page is.
+// A section: its record, with its map in front of it in memory and the records of its pageblocks behind it, so that a section
+// of which little is used touches one page of them.
 //
 // Records lie in the arena's metadata, never inside a memmap, which may be elsewhere or be given back.
 

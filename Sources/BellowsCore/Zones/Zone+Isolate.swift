@@ -324,6 +324,7 @@ extension Ref where Pointee == Zone {
     section.move(to: .offline)
     return true
   }
+
   private func setCommitted(_ section: SectionRef, _ blocks: UInt16) {
     lock.acquire()
     section.it.committedBlocks = blocks
