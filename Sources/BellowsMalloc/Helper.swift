@@ -73,7 +73,6 @@ enum Helper {
   /// The thread's life.
   static func run() {
     let delay = max(settings.it.purgeDelay, 2)
-    bellows_barrier_start()
     while true {
       let mainEnded = Self.mainEnded
       bellows_sleep_milliseconds(mainEnded ? min(delay / 2, 100) : delay / 2)
@@ -89,7 +88,11 @@ enum Helper {
   /// look at again.
   private static func look() -> Bool {
     // Under a system call filter, what else the look at a thread needs might be the end of the process.
-    let isBusy = !bellows_is_filtered() && trimIdleThreads()
+    var isBusy = false
+    if !bellows_is_filtered() {
+      bellows_barrier_start()
+      isBusy = trimIdleThreads()
+    }
     // 4096 shards take a few milliseconds; what is left waits for the next look.
     Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)
     Log.notePurges(isUrgent: false)
