@@ -240,13 +240,13 @@ extension Ref where Pointee == Heap {
     let table = arena.it.table.entries
     guard cut(table.start, table.bytes, body) else { return false }
     arena.growth.acquire()
-    var chunk = arena.it.metadata.newest
+    var next = arena.it.metadata.newest
     arena.growth.release()
-    while chunk != 0 {
-      // Chunks never go, and what they begin with never changes.
-      let link = Ref<Metadata.Link>(chunk).it
-      guard cut(chunk, link.bytes, body) else { return false }
-      chunk = link.next
+    while next != 0 {
+      // Chunks never go, and their links never change.
+      let link = Ref<Metadata.Link>(next).it
+      guard cut(link.start, link.bytes, body) else { return false }
+      next = link.next
     }
     return true
   }

@@ -75,7 +75,8 @@ extension Ref where Pointee == Heap {
         bias(shard, used: shard.used)
       }
       let shard = ShardRef(heap.it.current[place])
-      let (first, count) = gather(heap, shard, most &- length, touching: isFirst || length < few)
+      let touching = isFirst || (length < few && !isNew(heap, sizeClass))
+      let (first, count) = gather(heap, shard, most &- length, touching: touching)
       if first != 0 {
         list = list != 0 ? join(list, first) : first
         length = length &+ count
@@ -171,9 +172,13 @@ extension Ref where Pointee == Heap {
   /// How many blocks to thread at once: a page full while the thread is new to the class, so that a small
   /// program touches no page that it does not use; 64 KiB once it has shown that it uses them.
   private func freshBlocks(_ heap: ThreadHeapRef, _ shard: ShardRef) -> UInt {
-    let bytes = shard.sizeClass.bytes
-    let reach = heap.it.fresh[Int(shard.it.sizeClass)] > 2 ? Page.granuleBytes &* 4 : Page.bytes
-    return max(1, reach / bytes)
+    let reach = isNew(heap, shard.sizeClass) ? Page.bytes : Page.granuleBytes &* 4
+    return max(1, reach / shard.sizeClass.bytes)
+  }
+
+  /// Whether the thread has made two shards of the class at most.
+  private func isNew(_ heap: ThreadHeapRef, _ sizeClass: SizeClass) -> Bool {
+    heap.it.fresh[Int(bitPattern: sizeClass.index)] <= 2
   }
 
   /// An owned shard in no list that has available blocks. Nil: no memory.

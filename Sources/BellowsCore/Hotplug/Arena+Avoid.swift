@@ -79,11 +79,11 @@ extension Ref where Pointee == Arena {
   func forEachRecordMapping(_ body: (UInt, UInt) -> Void) {
     let table = it.table.entries
     body(table.start, table.bytes)
-    var chunk = it.metadata.newest
-    while chunk != 0 {
-      let link = Ref<Metadata.Link>(chunk).it
-      body(chunk, link.bytes)
-      chunk = link.next
+    var next = it.metadata.newest
+    while next != 0 {
+      let link = Ref<Metadata.Link>(next).it
+      body(link.start, link.bytes)
+      next = link.next
     }
   }
 

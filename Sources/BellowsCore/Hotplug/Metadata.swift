@@ -2,28 +2,33 @@
 // chunks that it maps; nothing is freed singly (what comes and goes, as thread heaps do, is kept on lists by
 // its user). The kernel zeroes it, and only what is touched is resident.
 //
-//   newest ──► │ next, bytes │ records ... │ ──► │ next, bytes │ records ... │
+//   newest ─────────────────┐
+//              │ a record │ link │ records ... │ ──► │ a record │ link │ records ... │
+//
+// The link follows the record that a chunk was mapped for: the process heap's first one is its directory, 16 KiB, of which
+// only the last bytes are used, where mappings lie. So they, the link and what comes next share a page.
 
 package struct Metadata: BitwiseCopyable {
   private var next: UInt
   private var end: UInt
   /// Bytes mapped in all chunks.
   package private(set) var mappedBytes: UInt
-  /// The first of the chunks; each starts with a `Link`.
+  /// The `Link` of the first of the chunks.
   package private(set) var newest: UInt
   /// Nodes that chunks are to come from, as bits; 0: wherever they are touched.
   package var nodes: UInt64
 
-  /// What the first 64 bytes of a chunk say.
+  /// A chunk: the next one's link, and where it lies.
   package struct Link: BitwiseCopyable {
     package var next: UInt
+    package var start: UInt
     package var bytes: UInt
   }
 
-  /// What lies before the first record: the link, and room for the sake of the one that follows. That is the process heap's
-  /// directory, 16 KiB, of which only the last bytes are used, where mappings lie: they share a page with what comes next.
-  private static var linkBytes: UInt { 192 }
-  /// 1 MiB of address space: section records of the process heap take 14 KiB each, thread heaps 2 KiB.
+  private static var linkBytes: UInt { 64 }
+  /// What is left free in front of the first record, so that its end lies in another page than its start.
+  private static var leadBytes: UInt { 192 }
+  /// 1 MiB of address space: section records of the process heap take 46 KiB each, thread heaps 2 KiB.
   private static var chunkBytes: UInt { 1 &<< 20 }
 
   package init() {
@@ -39,7 +44,8 @@ package struct Metadata: BitwiseCopyable {
     let size = bytes.rounded(upTo: 64)
     if size > end &- next {
       // A small system (a tight RLIMIT_AS) may still have room for what is asked.
-      let least = (size &+ Self.linkBytes).rounded(upTo: Page.bytes)
+      let taken = Self.leadBytes &+ size &+ Self.linkBytes
+      let least = taken.rounded(upTo: Page.bytes)
       var chunk = max(Self.chunkBytes, least)
       var start = platform.address(.map, 0, chunk)
       if start == nil {
@@ -49,14 +55,15 @@ package struct Metadata: BitwiseCopyable {
       guard let start else { return nil }
       mappedBytes = mappedBytes &+ chunk
       if nodes != 0 { platform.prefer(among: nodes, start, chunk) }
-      Ref<Link>(start).it = Link(next: newest, bytes: chunk)
-      newest = start
-      if chunk &- size &- Self.linkBytes < end &- next {
-        // Large requests have a chunk of their own; the current one goes on serving.
-        return start &+ Self.linkBytes
+      let record = start &+ Self.leadBytes
+      Ref<Link>(record &+ size).it = Link(next: newest, start: start, bytes: chunk)
+      newest = record &+ size
+      // After a large request the current chunk may have more room than the new one.
+      if chunk &- taken > end &- next {
+        next = start &+ taken
+        end = start &+ chunk
       }
-      next = start &+ Self.linkBytes
-      end = start &+ chunk
+      return record
     }
     defer { next = next &+ size }
     return next
