@@ -20,14 +20,15 @@ enum SectionInspector {
     show("online, all free", arena, sections.lowerBound)
 
     let heap = try arena.makeHeap()
-    let short = try heap.allocate(byteCount: .kibibytes(160))
-    let long = try heap.allocate(byteCount: .kibibytes(384))
     let small = try heap.allocate(byteCount: .bytes(100))
-    show("two runs and a small block allocated", arena, sections.lowerBound)
-    let page = (Int(small.addressRange.start - arena.addressRange.start)) / 4096
-    print(
-      "  the small block lies in page \(page), the runs are \(short.byteCount.rawValue) and \(long.byteCount.rawValue) bytes"
-    )
+    let medium = try heap.allocate(byteCount: .bytes(5000))
+    let large = try heap.allocate(byteCount: .kibibytes(160))
+    show("two small blocks and a large one allocated", arena, sections.lowerBound)
+    for block in [small.addressRange, medium.addressRange, large.addressRange] {
+      let page = (block.start - arena.addressRange.start) / 4096
+      print("  the block of \(block.byteCount.rawValue) bytes begins in page \(page)")
+    }
+    print("  (of a large block the descriptors say nothing: its length stands beside the section's record)")
   }
 
   private static func show(_ what: String, _ arena: Arena, _ index: SectionIndex) {
@@ -43,11 +44,11 @@ enum SectionInspector {
       if run.count > 0, word == run.word {
         run.count += 1
       } else {
-        describe(run)
+        describe(run, section.memmap)
         run = (page, word, 1)
       }
     }
-    describe(run)
+    describe(run, section.memmap)
   }
 
   /// What stands first in a page's descriptor: 0 where nothing starts there.
@@ -56,14 +57,15 @@ enum SectionInspector {
     return unsafe place?.load(as: UInt.self) ?? 0
   }
 
-  private static func describe(_ run: (first: Int, word: UInt, count: Int)) {
+  private static func describe(_ run: (first: Int, word: UInt, count: Int), _ memmap: AddressRange) {
     guard run.count > 0 else { return }
     let meaning =
-      switch (run.word, run.word & 255) {
-      case (0, _): "0, nothing starts here"
-      case (_, 4): "a run of \(run.word >> 8) pages starts"
-      case (let word, _) where word & 63 == 0: "a shard of small blocks, owned by a thread's heap"
-      case (1, _): "what other threads free in it: nothing so far, and it has an owner"
+      switch run.word {
+      case 0: "0, no shard starts here"
+      case let word where word & 63 == 0: "a shard of small blocks, owned by a thread's heap"
+      case 1: "what other threads free in it: nothing so far, and it has an owner"
+      case let word where word & 63 == 1 && memmap.contains(word - 1):
+        "a later granule of the shard that begins in page \((word - 1 - memmap.start) / UInt(descriptorBytes))"
       default: "0x" + String(run.word, radix: 16)
       }
     let last = run.first + run.count - 1

@@ -41,7 +41,7 @@ func mallocMiss(_ bytes: UInt) -> UInt {
     let block = Process.heap.recycle(own, SizeClass(bytes: bytes))
     if block != 0 { return block }
   } else if bytes <= RunBin.mostPages &<< Page.shift, !Process.heap.hasCages {
-    let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own) { hotGranule(of: $0) }
+    let block = Process.heap.takeSlot(RunBin(pages: Page.count(bytes)), own)
     if block != 0 { return block }
   }
   return mallocSlow(bytes)
@@ -162,9 +162,9 @@ func freeRun(_ block: UInt, _ bits: UInt) {
       let shard = ShardRef(word.isTail ? word.head : hotGranule(of: block))
       if shard.owner.bits != hot, HitPath.freeRemote(block, shard) { return }
     }
-  } else if word.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
-    !Process.heap.hasCages,
-    Process.heap.putSlot(block, hotGranule(of: block), pages: word.runPages, ThreadHeapRef(hot))
+  } else if hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes), !Process.heap.hasCages,
+    let run = Process.arena.run(at: block), run.word.isLive,
+    Process.heap.putSlot(block, run, ThreadHeapRef(hot))
   {
     return Helper.notice()
   }

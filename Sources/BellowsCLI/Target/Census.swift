@@ -1,4 +1,5 @@
-// What lives in a section, from the descriptors of its granules: runs of pages, and shards with their blocks.
+// What lives in a section, from the words of its runs and the descriptors of its granules: runs of pages, and shards with
+// their blocks.
 //
 // No lock guards these words as a whole (hit paths change them), so what comes out is right for what did not change
 // while it was read.
@@ -54,8 +55,8 @@ struct Census {
     return figures
   }
 
-  /// Copies descriptors; zeros for those that the process does not hold: a look must not give it pages.
-  private func descriptors(at address: UInt, count: Int) throws(TargetError) -> [UInt8] {
+  /// Copies words or descriptors; zeros for those that the process does not hold: a look must not give it pages.
+  private func copy(at address: UInt, count: Int) throws(TargetError) -> [UInt8] {
     let start = address.rounded(downTo: Page.bytes)
     let end = (address + UInt(count)).rounded(upTo: Page.bytes)
     var copy: [UInt8] = []
@@ -73,34 +74,49 @@ struct Census {
     _ section: SectionSnapshot, _ index: Int, into figures: inout Figures
   ) throws(TargetError) -> Int {
     let bytes = Int(geometry.pageblockPages * Page.descriptorBytes)
-    let copy = try descriptors(at: section.memmap &+ UInt(index * bytes), count: bytes)
+    let descriptors = try copy(at: section.memmap &+ UInt(index * bytes), count: bytes)
     let stride = Int(Page.granulePages * Page.descriptorBytes)
-    var living = 0
-    for place in Swift.stride(from: 0, to: copy.count, by: stride) {
-      let word = GranuleWord(TargetMemory.value(UInt.self, in: copy, at: place))
-      if word.isRun {
-        living += 1
-        figures.runs += 1
-        figures.runBytes += Int(word.runPages * Page.bytes)
-      } else if word.isCachedRun {
-        figures.keptRuns += 1
-        figures.keptBytes += Int(word.runPages * Page.bytes)
-      } else if word.isShard {
+    var living = try countRuns(section, index, into: &figures)
+    for place in Swift.stride(from: 0, to: descriptors.count, by: stride) {
+      let word = GranuleWord(TargetMemory.value(UInt.self, in: descriptors, at: place))
+      if word.isShard {
         let classOffset = place + (MemoryLayout<Shard>.offset(of: \.sizeClass) ?? 0)
-        let sizeClass = Int(copy[classOffset])
+        let sizeClass = Int(descriptors[classOffset])
         guard sizeClass < figures.classes.count else { continue }
         func field(_ offset: Int?) -> UInt32 {
-          TargetMemory.value(UInt32.self, in: copy, at: place + (offset ?? 0))
+          TargetMemory.value(UInt32.self, in: descriptors, at: place + (offset ?? 0))
         }
         let used =
           field(MemoryLayout<Shard>.offset(of: \.countdown))
           &+ field(MemoryLayout<Shard>.offset(of: \.reserve))
         let span = TargetMemory.value(
-          UInt8.self, in: copy, at: place + (MemoryLayout<Shard>.offset(of: \.spanPages) ?? 0))
+          UInt8.self, in: descriptors, at: place + (MemoryLayout<Shard>.offset(of: \.spanPages) ?? 0))
         living += used > 0 ? 1 : 0
         figures.classes[sizeClass].shards += 1
         figures.classes[sizeClass].spanBytes += Int(span) * 4096
         figures.classes[sizeClass].blocks += Int(min(used, 1024))
+      }
+    }
+    return living
+  }
+
+  /// Counts the runs that start in one pageblock; answers the number of live ones.
+  private func countRuns(
+    _ section: SectionSnapshot, _ index: Int, into figures: inout Figures
+  ) throws(TargetError) -> Int {
+    guard let end = section.runWords else { return 0 }
+    let bytes = (geometry.pageblockPages >> Page.granuleOrder) * RunWord.bytes
+    let words = try copy(at: end - UInt(index + 1) * bytes, count: Int(bytes))
+    var living = 0
+    for place in stride(from: 0, to: words.count, by: Int(RunWord.bytes)) {
+      let run = RunWord(TargetMemory.value(UInt32.self, in: words, at: place))
+      if run.isLive {
+        living += 1
+        figures.runs += 1
+        figures.runBytes += Int(run.pages * Page.bytes)
+      } else if run.isKept {
+        figures.keptRuns += 1
+        figures.keptBytes += Int(run.pages * Page.bytes)
       }
     }
     return living

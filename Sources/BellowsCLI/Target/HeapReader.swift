@@ -138,7 +138,7 @@ struct HeapReader {
     var sections: [SectionSnapshot] = []
     for record in records {
       guard let bytes = try settled(record) else { throw .changing(target.id) }
-      if let section = try decode(bytes) { sections.append(section) }
+      if let section = try decode(bytes, at: record) { sections.append(section) }
     }
     return (sections, .bySection)
   }
@@ -173,13 +173,13 @@ struct HeapReader {
     var sections: [SectionSnapshot] = []
     for record in records {
       let bytes = try memory.bytes(at: record, count: sectionRecordBytes)
-      if let section = try decode(bytes) { sections.append(section) }
+      if let section = try decode(bytes, at: record) { sections.append(section) }
     }
     return sections
   }
 
-  /// A section's snapshot from the bytes of its record; nil where no section is.
-  private func decode(_ bytes: [UInt8]) throws(TargetError) -> SectionSnapshot? {
+  /// A section's snapshot from the bytes of its record at an address; nil where no section is.
+  private func decode(_ bytes: [UInt8], at record: UInt) throws(TargetError) -> SectionSnapshot? {
     let section = TargetMemory.value(Section.self, in: bytes, at: 0)
     // An enum whose bits came from elsewhere must not be looked at before it is known to be one of its cases.
     let offset = MemoryLayout<Section>.offset(of: \.state) ?? 0
@@ -200,7 +200,8 @@ struct HeapReader {
     return SectionSnapshot(
       base: section.base, bytes: Int(blocks * geometry.pageblockBytes), block: Int(section.number),
       state: state.word, zone: Self.zoneName(section, state), node: nil,
-      memmap: section.memmap, memmapBlocks: Int(section.memmapBlocks),
+      memmap: section.memmap, runWords: record - GranuleMap.bytes(for: geometry.granulesPerSection),
+      memmapBlocks: Int(section.memmapBlocks),
       committedBlocks: Int(section.committedBlocks),
       pageblocks: pageblocks)
   }

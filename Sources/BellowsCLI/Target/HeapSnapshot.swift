@@ -48,6 +48,8 @@ struct SectionSnapshot: Codable, Equatable {
   var nodes: [NodeShare]?
   /// The address of its page descriptors.
   var memmap: UInt
+  /// The end of the words of its runs, which lie in front of its record.
+  var runWords: UInt?
   /// Pageblocks at the start that hold its page descriptors; 0 where these are elsewhere.
   var memmapBlocks: Int
   /// Pageblocks from the start that are accessible.

@@ -35,7 +35,7 @@ extension Ref where Pointee == Heap {
     var line: Line
     if index < UInt(section.it.memmapBlocks) {
       line = start(function, block, "not a block: the address lies in the memmap")
-    } else if GranuleWord(bellows_load(granule(of: block))).isCachedRun {
+    } else if it.arena.knownRun(at: block).word.isKept {
       let atStart = block.isAligned(to: Page.granuleBytes)
       line = start(
         function, block, atStart ? "double free of a large block" : "interior pointer to a freed large block")

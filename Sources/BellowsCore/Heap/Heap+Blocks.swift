@@ -81,7 +81,7 @@ extension Ref where Pointee == Heap {
       if it.isChecking { checkLive(block, shard, function) }
       return shard.sizeClass.bytes
     }
-    if GranuleWord(bellows_load(granule(of: block))).isRun { return runPages(block, function) &<< Page.shift }
+    if let run = liveRun(block, function) { return run.word.pages &<< Page.shift }
     if let mapping = hugeMapping(block, function) { return mapping.length }
     refuse(block, function)
   }
@@ -112,10 +112,8 @@ extension Ref where Pointee == Heap {
       if bytes <= room, bytes >= room &>> 1, !it.isChecking { return block }
       return move(heap, block, room: room, to: bytes)
     }
-    let word = GranuleWord(bellows_load(granule(of: block)))
-    if word.isRun {
-      let run = PageRun(address: block, pages: runPages(block, "realloc"), isZero: false)
-      return resizeRun(heap, run, bytes: bytes)
+    if let run = liveRun(block, "realloc") {
+      return resizeRun(heap, PageRun(address: block, pages: run.word.pages, isZero: false), bytes: bytes)
     }
     if let mapping = hugeMapping(block, "realloc") {
       if bytes > SizeClass.largestBytes &* 8 {
@@ -137,7 +135,7 @@ extension Ref where Pointee == Heap {
     let section = it.arena.knownSection(at: run.address)
     let zone = it.arena.zone(of: section)
     if pages < run.pages {
-      bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
+      it.arena.knownRun(at: run.address).word = .live(pages: pages)
       zone.free(section, address: run.address &+ pages &<< Page.shift, pages: run.pages &- pages)
       return run.address
     }
@@ -149,7 +147,7 @@ extension Ref where Pointee == Heap {
       } ?? false
       : zone.extend(section, address: run.address, pages: run.pages, extra: extra)
     if isExtended {
-      bellows_store(granule(of: run.address), GranuleWord.grownRun(pages: pages).bits)
+      it.arena.knownRun(at: run.address).word = .grown(pages: pages)
       return run.address
     }
     if run.bytes >= Self.moveBytes {

@@ -239,9 +239,10 @@ extension Ref where Pointee == Heap {
     }
     it.arena.zone(of: section).forEachUsedGranule(section) { address in
       let word = GranuleWord(bellows_load(granule(of: address)))
-      if word.isRun || word.isCachedRun {
-        known = known &+ word.runPages
-        report.add(.runs, 0, count: 1, bytes: word.runPages &<< Page.shift)
+      let run = it.arena.knownRun(at: address).word
+      if run != .nothing {
+        known = known &+ run.pages
+        report.add(.runs, 0, count: 1, bytes: run.pages &<< Page.shift)
       } else if word.isShard, word != .unowned {
         let pages = UInt(ShardRef(granule(of: address)).it.spanPages)
         known = known &+ pages

@@ -20,8 +20,8 @@ extension Ref where Pointee == Heap {
       } else {
         freeRemote(block, ShardRef(descriptor), heap)
       }
-    } else if word.isRun {
-      freeRun(block, descriptor, heap)
+    } else if let run = liveRun(block, "free") {
+      freeRun(block, run, heap)
     } else if !freeHuge(block) {
       if it.table.covers(block) { refuse(block, "free") }
       return false

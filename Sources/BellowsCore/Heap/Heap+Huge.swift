@@ -202,7 +202,7 @@ extension Ref where Pointee == Heap {
     guard platform.attempt(.movePages, run.address, run.bytes, base) else {
       return abandonMove(mapping, back: nil)
     }
-    bellows_store(granule(of: run.address), GranuleWord.nothing.bits)
+    it.arena.knownRun(at: run.address).word = .nothing
     it.arena.free(run, isAbsent: true)
     return base
   }

@@ -27,34 +27,36 @@ extension Ref where Pointee == Heap {
   /// 0: no shared slot was filled since they were emptied. A hint: a run that is put in meanwhile may be missed.
   private var sharedSlotsFilled: UInt { address &+ Heap.sharedSlotsFilledOffset }
 
-  /// The run in the slot for `bin`, made live again; 0 if there is none. `granule` finds a block's descriptor.
+  /// The run in the slot for `bin`, made live again; 0 if there is none.
   @inline(__always)
-  package func takeSlot(_ bin: RunBin, _ heap: ThreadHeapRef, _ granule: (UInt) -> UInt) -> UInt {
+  package func takeSlot(_ bin: RunBin, _ heap: ThreadHeapRef) -> UInt {
     let slot = slot(bin, heap)
     guard bellows_load(slot) != 0 else { return 0 }
     let block = bellows_exchange(slot, 0)
-    if block != 0 { bellows_store(granule(block), GranuleWord.run(pages: bin.pages).bits) }
+    if block != 0 { it.arena.knownRun(at: block).word = .live(pages: bin.pages) }
     return block
   }
 
-  /// Puts the live run at `block`, with its descriptor at `descriptor`, into its slot; false where that is taken.
+  /// Puts the live run at `block` into its slot; false where that is taken.
   ///
   /// Above 256 KiB not one that grew: who made it begins anew with a short one, which is to grow into these pages.
   /// (A text that grows to 64 MiB by an eighth at a time, again and again: 40 us a step instead of 390.)
   @inline(__always)
-  package func putSlot(_ block: UInt, _ descriptor: UInt, pages: UInt, _ heap: ThreadHeapRef) -> Bool {
+  package func putSlot(_ block: UInt, _ run: RunWordRef, _ heap: ThreadHeapRef) -> Bool {
+    let live = run.word
+    let pages = live.pages
     guard RunBin.fits(pages) else { return false }
     let bin = RunBin(pages: pages)
-    if bin.index >= RunBin.ownCount, GranuleWord(bellows_load(descriptor)).isGrown { return false }
+    if bin.index >= RunBin.ownCount, live.isGrown { return false }
     let slot = slot(bin, heap)
     guard bellows_load(slot) == 0 else { return false }
-    bellows_store(descriptor, GranuleWord.cachedRun(pages: pages).bits)
+    run.word = .kept(pages: pages)
     if bellows_compare_exchange(slot, 0, block) {
       if bin.index >= RunBin.ownCount { noteSharedSlot() }
       return true
     }
     // Another thread was sooner: the run is live again.
-    bellows_store(descriptor, GranuleWord.run(pages: pages).bits)
+    run.word = live
     return false
   }
 
@@ -84,7 +86,7 @@ extension Ref where Pointee == Heap {
       let block = bellows_exchange(slot, 0)
       guard block != 0 else { continue }
       isAny = true
-      giveBackRun(block, granule(of: block), pages: bin.pages)
+      giveBackRun(block, it.arena.knownRun(at: block), pages: bin.pages)
     }
     return isAny
   }
@@ -110,29 +112,29 @@ extension Ref where Pointee == Heap {
 
   // MARK: Allocate and free
 
-  /// A run of at least `bytes` bytes at a multiple of `alignment` bytes, or nil. Its descriptor is written.
+  /// A run of at least `bytes` bytes at a multiple of `alignment` bytes, or nil. Its word is written.
   package func allocateRun(_ heap: ThreadHeapRef, bytes: UInt, alignment: UInt) -> PageRun? {
     var pages = Page.count(bytes)
     let step = max(alignment &>> Page.shift, Page.granulePages)
     if step == Page.granulePages, pages >= RunBin.leastPages, pages <= RunBin.mostPages {
       let bin = RunBin(pages: pages)
-      let block = takeSlot(bin, heap) { granule(of: $0) }
+      let block = takeSlot(bin, heap)
       pages = bin.pages
       if block != 0, !isCaged(block), !isFar(block, heap) {
         return PageRun(address: block, pages: pages, isZero: false)
       }
-      if block != 0 { giveBackRun(block, granule(of: block), pages: pages) }
+      if block != 0 { giveBackRun(block, it.arena.knownRun(at: block), pages: pages) }
     }
     if pages > RunBin.ownPages, step == Page.granulePages, bellows_load(sharedSlotsFilled) != 0 {
       // Before new pages become resident, what is kept for other lengths is used. What a limit counts stays the same.
       if let run = it.arena.zone(node: wantedNode(heap))?.allocateResident(pages: pages) {
-        bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
+        it.arena.knownRun(at: run.address).word = .live(pages: pages)
         return run
       }
       emptySharedSlots()
     }
     guard let run = allocatePages(heap, pages, alignment: step) else { return nil }
-    bellows_store(granule(of: run.address), GranuleWord.run(pages: pages).bits)
+    it.arena.knownRun(at: run.address).word = .live(pages: pages)
     return run
   }
 
@@ -150,23 +152,22 @@ extension Ref where Pointee == Heap {
     return it.arena.allocate(pages: pages, alignment: alignment, node: node)
   }
 
-  /// The length in pages of the live run that starts at `block`. Reports and aborts where none does.
-  package func runPages(_ block: UInt, _ function: StaticString) -> UInt {
+  /// The word of the live run that `block` is the first byte of; nil where no live run starts near. Reports and aborts
+  /// where `block` lies behind the first byte.
+  package func liveRun(_ block: UInt, _ function: StaticString) -> RunWordRef? {
+    guard let run = it.arena.run(at: block), run.word.isLive else { return nil }
     if !block.isAligned(to: Page.granuleBytes) { fail(function, block, "interior pointer to a large block") }
-    return GranuleWord(bellows_load(granule(of: block))).runPages
+    return run
   }
 
-  func freeRun(_ block: UInt, _ descriptor: UInt, _ heap: ThreadHeapRef?) {
-    let pages = runPages(block, "free")
-    if let heap, !isCaged(block), !isFar(block, heap), putSlot(block, descriptor, pages: pages, heap) {
-      return
-    }
-    giveBackRun(block, descriptor, pages: pages)
+  func freeRun(_ block: UInt, _ run: RunWordRef, _ heap: ThreadHeapRef?) {
+    if let heap, !isCaged(block), !isFar(block, heap), putSlot(block, run, heap) { return }
+    giveBackRun(block, run, pages: run.word.pages)
     tick()
   }
 
-  private func giveBackRun(_ block: UInt, _ descriptor: UInt, pages: UInt) {
-    bellows_store(descriptor, GranuleWord.nothing.bits)
+  private func giveBackRun(_ block: UInt, _ run: RunWordRef, pages: UInt) {
+    run.word = .nothing
     it.arena.free(PageRun(address: block, pages: pages, isZero: false))
   }
 }

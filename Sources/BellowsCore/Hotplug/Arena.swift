@@ -134,15 +134,18 @@ extension Ref where Pointee == Arena {
   }
 
   /// Bytes of records per section.
-  package var recordBytes: UInt {
-    mapBytes &+ Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
+  package var recordBytes: UInt { runWordBytes &+ mapBytes &+ ownRecordBytes }
+
+  // In the order in which they lie.
+  private var runWordBytes: UInt { it.geometry.granulesPerSection &* RunWord.bytes }
+  private var mapBytes: UInt { GranuleMap.bytes(for: it.geometry.granulesPerSection) }
+  private var ownRecordBytes: UInt {
+    Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
   }
 
-  /// Of these, before the section's own.
-  private var mapBytes: UInt { GranuleMap.bytes(for: it.geometry.granulesPerSection) }
-
   /// Makes the records of a section that went what they were. They stay in the directory, for another one at its address.
-  package func clearRecords(_ record: UInt) { bellows_zero(record &- mapBytes, recordBytes) }
+  /// The words of its runs are zero since these went.
+  package func clearRecords(_ record: UInt) { bellows_zero(record &- mapBytes, mapBytes &+ ownRecordBytes) }
 
   /// Memory for records. Takes the growth lock.
   package func allocateMetadata(_ bytes: UInt) -> UInt? {
@@ -168,6 +171,23 @@ extension Ref where Pointee == Arena {
     let index = (address &- it.table.origin) &>> it.geometry.sectionShift
     let leaf = bellows_load(it.directory &+ (index / Arena.leafEntries) &* 8)
     return SectionRef(bellows_load(leaf &+ (index % Arena.leafEntries) &* 8))
+  }
+
+  /// The word of the run that starts in the granule that holds `address`; nil where no section is.
+  @inline(__always)
+  package func run(at address: UInt) -> RunWordRef? {
+    guard let section = section(at: address) else { return nil }
+    return runWord(section, address)
+  }
+
+  /// The same of an address that must be in a section.
+  @inline(__always)
+  package func knownRun(at address: UInt) -> RunWordRef { runWord(knownSection(at: address), address) }
+
+  @inline(__always)
+  private func runWord(_ section: SectionRef, _ address: UInt) -> RunWordRef {
+    let granule = (address &>> Page.granuleShift) & (it.geometry.granulesPerSection &- 1)
+    return RunWordRef(section.address &- mapBytes &- (granule &+ 1) &* RunWord.bytes)
   }
 
   // MARK: Pages
@@ -360,7 +380,7 @@ extension Ref where Pointee == Arena {
     let known = bellows_load(entry)
     if known != 0 { return known }
     guard let start = it.metadata.allocate(recordBytes, platform: platform) else { return nil }
-    let record = start &+ mapBytes
+    let record = start &+ runWordBytes &+ mapBytes
     bellows_store_release(entry, record)
     return record
   }

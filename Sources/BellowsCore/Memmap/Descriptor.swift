@@ -3,18 +3,15 @@
 // The first word of a granule's first descriptor tells what lies there. Free compares it with the address of
 // the thread's own heap: equal means "a block of mine", and every other value leads to a slow path.
 //
-//   word = 0                nothing starts here: free memory, the inside of a run, or the memmap itself
+//   word = 0                no shard starts here: free memory, a run of whole pages (RunWord.swift), or the memmap itself
 //   word = heap             a shard (or slab) that this thread heap owns        low bits 000000
 //   word = head | 1         a later granule of a slab: look at `head`           low bit       1
 //   word = 2                a shard that nobody owns
-//   word = pages << 8 | 4   a live run of whole pages
-//   word = pages << 8 | 132 the same, grown to its length where it was
-//   word = pages << 8 | 8   a run kept in a thread's cache: freed, not yet given back
 //   word = 1 << 8 | 16      a page without memory behind it: a balloon has it
 //   word = 48               a device's page: its owner has it (PageDescriptor.swift)
 //
-// Only a live head or tail is non-zero. Whoever gives pages back clears their words first, so an address
-// inside a run, or one freed twice, is recognised.
+// Only a live head or tail is non-zero. Whoever gives pages back clears their words first, so an address that was freed
+// twice is recognised.
 
 /// The first word of a granule's descriptor.
 package struct GranuleWord: Equatable, Sendable {
@@ -27,19 +24,10 @@ package struct GranuleWord: Equatable, Sendable {
   package static var offline: Self { Self(1 &<< 8 | 16) }
   package static var device: Self { Self(48) }
   @inline(__always) package static func tail(of head: UInt) -> Self { Self(head | 1) }
-  package static func run(pages: UInt) -> Self { Self(pages &<< 8 | 4) }
-  package static func grownRun(pages: UInt) -> Self { Self(pages &<< 8 | 128 | 4) }
-  package static func cachedRun(pages: UInt) -> Self { Self(pages &<< 8 | 8) }
 
   @inline(__always) package var isTail: Bool { bits & 1 != 0 }
   /// The head descriptor that a tail names.
   @inline(__always) package var head: UInt { bits &- 1 }
-  package var isRun: Bool { bits & 0x3f == 4 }
-  /// Of a run: whether it was shorter once.
-  package var isGrown: Bool { bits & 128 != 0 }
-  package var isCachedRun: Bool { bits & 0x3f == 8 }
-  /// The length of a run, in pages.
-  package var runPages: UInt { bits &>> 8 }
   /// Whether the word is a heap's address or says that there is no owner: the head of a shard.
   package var isShard: Bool { bits == 2 || (bits != 0 && bits & 0x3f == 0) }
 }

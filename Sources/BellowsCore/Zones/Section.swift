@@ -1,5 +1,7 @@
-// A section: its record, with its map in front of it in memory and the records of its pageblocks behind it, so that a section
-// of which little is used touches one page of them.
+// A section: its record, with its map and the words of its runs in front of it in memory and the records of its pageblocks
+// behind it, so that a section of which little is used touches one page of them.
+//
+//   run words (the lowest granule's last) │ map │ record │ pageblocks (the lowest first)
 //
 // Records lie in the arena's metadata, never inside a memmap, which may be elsewhere or be given back.
 

@@ -325,7 +325,7 @@ extension Ref where Pointee == Zone {
 
   // MARK: Giving back
 
-  /// Gives pages back. The caller has cleared their granules' descriptor words. `isAbsent` says that none of
+  /// Gives pages back. The caller has cleared the words of what lay there. `isAbsent` says that none of
   /// them is resident. Takes the zone's lock.
   package func free(_ section: SectionRef, address: UInt, pages: UInt, isAbsent: Bool = false) {
     lock.acquire()

@@ -23,11 +23,13 @@ extension ArenaFixture {
         try check(list.it.first, is: 0, "shards of class \(index) that nobody owns")
       }
     }
-    // Every granule's word says "nothing".
+    // Every granule's words say "nothing".
     for index in 0..<UInt(arena.it.sections) {
       let memmap = section(index).it.memmap
       for granule in stride(from: 0, to: geometry.sectionPages, by: Int(Page.granulePages)) {
         try check(bellows_load(memmap + granule * Page.descriptorBytes), is: 0, "word of page \(granule)")
+        let run = arena.knownRun(at: section(index).it.base + granule << Page.shift)
+        try check(run.word, is: .nothing, "run at page \(granule)")
       }
     }
   }

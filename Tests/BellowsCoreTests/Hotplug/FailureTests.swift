@@ -220,6 +220,8 @@ import Testing
         let user = try #require(HeapUser(fixture.heap))
         let block = Block(address: user.malloc(300_000), bytes: 300_000, cookie: 9)
         block.fill()
+        // Reading its descriptor maps the zero page, which counts as resident.
+        try check(user.usable(block.address) >= block.bytes, "its room")
         return (user, block)
       },
       operation: { _, prepared in prepared.0.realloc(prepared.1.address, 5 << 20) },

@@ -63,9 +63,9 @@ struct HeapUser: Sendable {
       case .done: return
       case .full(_, let shard): freeFull(block, shard)
       default:
-        let run = GranuleWord(word)
-        if run.isRun, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
-          !heap.hasCages, heap.putSlot(block, heap.granule(of: block), pages: run.runPages, own!)
+        if word == 0, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
+          !heap.hasCages, let run = heap.it.arena.run(at: block), run.word.isLive,
+          heap.putSlot(block, run, own!)
         {
           return
         }

@@ -98,16 +98,23 @@ import Testing
   @Test func granuleWords() {
     let head: UInt = 0x7f00_1234_5640
     #expect(GranuleWord.nothing.bits == 0)
-    #expect(GranuleWord(head).isShard && !GranuleWord(head).isTail && !GranuleWord(head).isRun)
+    #expect(GranuleWord(head).isShard && !GranuleWord(head).isTail)
     #expect(GranuleWord.tail(of: head).isTail && GranuleWord.tail(of: head).head == head)
     #expect(!GranuleWord.tail(of: head).isShard)
     #expect(GranuleWord.unowned.isShard)
-    #expect(!GranuleWord.nothing.isShard && !GranuleWord.nothing.isRun && !GranuleWord.nothing.isTail)
+    #expect(!GranuleWord.nothing.isShard && !GranuleWord.nothing.isTail)
+  }
+
+  @Test func runWords() {
+    #expect(MemoryLayout<RunWord>.size == Int(RunWord.bytes))
+    #expect(!RunWord.nothing.isLive && !RunWord.nothing.isKept)
     for pages in [1, 9, 512, 1 << 20] as [UInt] {
-      let run = GranuleWord.run(pages: pages)
-      #expect(run.isRun && run.runPages == pages && !run.isShard && !run.isTail && !run.isCachedRun)
-      let cached = GranuleWord.cachedRun(pages: pages)
-      #expect(cached.isCachedRun && cached.runPages == pages && !cached.isRun && !cached.isShard)
+      let run = RunWord.live(pages: pages)
+      #expect(run.isLive && run.pages == pages && !run.isGrown && !run.isKept)
+      let grown = RunWord.grown(pages: pages)
+      #expect(grown.isLive && grown.pages == pages && grown.isGrown && !grown.isKept)
+      let kept = RunWord.kept(pages: pages)
+      #expect(kept.isKept && kept.pages == pages && !kept.isLive)
     }
   }
 
