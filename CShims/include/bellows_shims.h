@@ -164,7 +164,7 @@ void bellows_write(int descriptor, uintptr_t text, uintptr_t length);
 _Noreturn void bellows_abort(void);
 
 // ---- The wiring of the process heap -------------------------------------------------------------------
-// The only mutable globals of Bellows. Zero-filled, so that the first malloc, which comes from the dynamic
+// The only globals of Bellows. What changes is zero-filled, so that the first malloc, which comes from the dynamic
 // loader before any constructor, needs no set-up to find out that there is none.
 
 // The hot words, read by every free: the section table and its length. Length 0: not yet set up.
@@ -180,10 +180,9 @@ static inline void bellows_hot_set(uintptr_t table, uintptr_t limit) {
   __atomic_store_n(&bellows_hot_.limit, limit, __ATOMIC_RELEASE);
 }
 
-// Request size in 16-byte steps -> size class; filled by SizeClass.fillTable.
+// Request size in 16-byte steps -> size class. Read-only once the library is loaded.
 enum { BELLOWS_CLASS_STEPS = 2049 };
 extern uint8_t bellows_classes_[BELLOWS_CLASS_STEPS] __attribute__((visibility("hidden")));
-static inline uintptr_t bellows_class_table(void) { return (uintptr_t)bellows_classes_; }
 static inline uintptr_t bellows_class(uintptr_t step) { return bellows_classes_[step]; }
 
 // Storage for the process heap's arena, zone and heap, and the heap of a thread that has none: all its

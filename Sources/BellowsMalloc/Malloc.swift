@@ -152,7 +152,7 @@ func freeTailFull(_ block: UInt, _ word: UInt) {
   freeFull(block, bellows_load(head), head)
 }
 
-/// Perhaps a shard of another thread, or a run for which the thread has a slot.
+/// Perhaps a shard of another thread, or a run.
 @inline(never)
 func freeRun(_ block: UInt, _ bits: UInt) {
   let word = GranuleWord(bits)
@@ -163,9 +163,9 @@ func freeRun(_ block: UInt, _ bits: UInt) {
       if shard.owner.bits != hot, HitPath.freeRemote(block, shard) { return }
     }
   } else if hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes), !Process.heap.hasCages,
-    let run = Process.arena.run(at: block), run.word.isLive,
-    Process.heap.putSlot(block, run, ThreadHeapRef(hot))
+    let run = Process.arena.run(at: block), run.word.isLive
   {
+    Process.heap.freeRun(block, run, ThreadHeapRef(hot))
     return Helper.notice()
   }
   freeMiss(block)

@@ -160,12 +160,15 @@ extension Ref where Pointee == Heap {
     return run
   }
 
-  func freeRun(_ block: UInt, _ run: RunWordRef, _ heap: ThreadHeapRef?) {
+  /// Frees the live run at `block`.
+  @inline(__always)
+  package func freeRun(_ block: UInt, _ run: RunWordRef, _ heap: ThreadHeapRef?) {
     if let heap, !isCaged(block), !isFar(block, heap), putSlot(block, run, heap) { return }
     giveBackRun(block, run, pages: run.word.pages)
     tick()
   }
 
+  @inline(never)
   private func giveBackRun(_ block: UInt, _ run: RunWordRef, pages: UInt) {
     run.word = .nothing
     it.arena.free(PageRun(address: block, pages: pages, isZero: false))

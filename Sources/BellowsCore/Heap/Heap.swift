@@ -104,7 +104,6 @@ extension Ref where Pointee == Heap {
 
   /// Sets up a heap on `arena` in zero-filled memory.
   package func initialise(arena: ArenaRef, isChecking: Bool = false, purgeDelay: UInt64 = 250) {
-    SizeClass.fillTable()
     it.purgeDelay = purgeDelay
     it.arena = arena
     it.table = arena.it.table

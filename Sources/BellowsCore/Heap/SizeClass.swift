@@ -18,7 +18,7 @@ package struct SizeClass: Equatable, Sendable {
   /// The largest block of a class, in bytes. Above it, blocks are runs of whole pages.
   package static var largestBytes: UInt { 32768 }
 
-  /// The class that serves `bytes` bytes, at most `largestBytes`. Needs the table.
+  /// The class that serves `bytes` bytes, at most `largestBytes`: by a table (wiring.c).
   @inline(__always)
   package init(bytes: UInt) { index = bellows_class((bytes &+ 15) &>> 4) }
 
@@ -53,18 +53,5 @@ package struct SizeClass: Equatable, Sendable {
     let size = max(bytes, 1).rounded(upTo: alignment)
     guard size <= Self.largestBytes else { return nil }
     self.init(bytes: size)
-  }
-
-  /// Fills the table from request size, in 16-byte steps, to class. Idempotent.
-  package static func fillTable() {
-    let table = bellows_class_table()
-    let last = UInt(BELLOWS_CLASS_STEPS) &- 1
-    // Filled before, by another heap: who reads the table then does so after it was written.
-    if bellows_load8(table &+ last) != 0 { return }
-    var candidate = SizeClass(0)
-    for step in 0..<UInt(BELLOWS_CLASS_STEPS) {
-      if step &* 16 > candidate.bytes { candidate = SizeClass(candidate.index &+ 1) }
-      bellows_store8(table &+ step, UInt8(truncatingIfNeeded: candidate.index))
-    }
   }
 }

@@ -86,8 +86,8 @@ package struct Arena: BitwiseCopyable {
   package static var anyNode: Int32 { -1 }
   /// A wish for memory of no node in particular.
   package static var unboundNode: Int32 { -2 }
-  /// Records per leaf of the directory: 4 KiB of pointers.
-  package static var leafEntries: UInt { 512 }
+  /// Records per leaf of the directory: 1 KiB of pointers.
+  package static var leafEntries: UInt { 128 }
   /// Bits of a user address that the process heap's table covers: 47 on x86-64 and arm64 by default.
   package static var addressBits: UInt { 47 }
 }
@@ -379,8 +379,10 @@ extension Ref where Pointee == Arena {
     let entry = leaf &+ (index % Arena.leafEntries) &* 8
     let known = bellows_load(entry)
     if known != 0 { return known }
-    guard let start = it.metadata.allocate(recordBytes, platform: platform) else { return nil }
-    let record = start &+ runWordBytes &+ mapBytes
+    // The record and what is used first of all around it in one page, where that is possible.
+    guard let start = it.metadata.allocate(recordBytes &+ Page.bytes, platform: platform) else { return nil }
+    let record =
+      (start &+ runWordBytes &+ mapBytes &+ Page.bytes / 2).rounded(upTo: Page.bytes) &- Page.bytes / 2
     bellows_store_release(entry, record)
     return record
   }

@@ -5,7 +5,7 @@
 //   newest ─────────────────┐
 //              │ a record │ link │ records ... │ ──► │ a record │ link │ records ... │
 //
-// The link follows the record that a chunk was mapped for: the process heap's first one is its directory, 16 KiB, of which
+// The link follows the record that a chunk was mapped for: the process heap's first one is its directory, 64 KiB, of which
 // only the last bytes are used, where mappings lie. So they, the link and what comes next share a page.
 
 package struct Metadata: BitwiseCopyable {
@@ -26,9 +26,9 @@ package struct Metadata: BitwiseCopyable {
   }
 
   private static var linkBytes: UInt { 64 }
-  /// What is left free in front of the first record, so that its end lies in another page than its start.
-  private static var leadBytes: UInt { 192 }
-  /// 1 MiB of address space: section records of the process heap take 46 KiB each, thread heaps 2 KiB.
+  /// What is left free in front of the first record, so that its last bytes share a page with what follows.
+  private static var leadBytes: UInt { 512 }
+  /// 1 MiB of address space: section records of the process heap take 50 KiB each, thread heaps 2 KiB.
   private static var chunkBytes: UInt { 1 &<< 20 }
 
   package init() {

@@ -4,8 +4,9 @@
 // folding words. Coalescing needs no code at all, a tail goes back by clearing bits, and caging a range is one
 // mask operation. Freeing writes no descriptor, so a free page's memmap line stays untouched.
 //
-// `gaps` holds a byte per word: 6 minus the order of the word's largest free block, 7 where it has none. So
-// zero bits are "all free" here too, and a change of a few pages looks at one word only.
+// `gaps` holds a byte per word, which says the order of the word's largest free block: bit 5 - k for order k, no bit for
+// order 6, bit 6 where it has none. So zero bits are "all free" here too, a change of a few pages looks at one word only,
+// and the lowest bit of them all together is the largest free block's.
 
 package struct BuddyMask: BitwiseCopyable, Sendable {
   package private(set) var pages: PageMask
@@ -21,7 +22,7 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
 
   package mutating func insert(_ first: UInt, count: UInt) {
     pages.insert(first, count: count)
-    measure(first, count, between: 0x0707_0707_0707_0707)
+    measure(first, count, between: 0x4040_4040_4040_4040)
   }
 
   package mutating func remove(_ first: UInt, count: UInt) {
@@ -53,26 +54,25 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
     gaps = gaps & ~(0xff &<< shift) | gap &<< shift
   }
 
-  /// 6 minus the order of the largest aligned block in a word whose free pages are `free`.
+  /// The byte of a word whose free pages are `free`.
   private static func gap(_ free: UInt64) -> UInt64 {
     if free == ~0 { return 0 }
-    if free == 0 { return 7 }
+    if free == 0 { return 64 }
     let order1 = free & (free &>> 1) & 0x5555_5555_5555_5555
     let order2 = order1 & (order1 &>> 2) & 0x1111_1111_1111_1111
     let order3 = order2 & (order2 &>> 4) & 0x0101_0101_0101_0101
     if order3 != 0 {
       let order4 = order3 & (order3 &>> 8) & 0x0001_0001_0001_0001
       let order5 = order4 & (order4 &>> 16) & 0x0000_0001_0000_0001
-      return order5 != 0 ? 1 : order4 != 0 ? 2 : 3
+      return order5 != 0 ? 1 : order4 != 0 ? 2 : 4
     }
-    return order2 != 0 ? 4 : order1 != 0 ? 5 : 6
+    return order2 != 0 ? 8 : order1 != 0 ? 16 : 32
   }
 
   /// Bit w: word w is wholly free.
   private var freeWords: UInt {
-    // Bits 0 to 2 of each byte folded into bit 0, then the eight bits gathered in the top byte.
-    let busy = (gaps | gaps &>> 1 | gaps &>> 2) & 0x0101_0101_0101_0101
-    let free = ~busy & 0x0101_0101_0101_0101
+    // Bit 7 of each byte says that it is not zero; then the eight bits are gathered in the top byte.
+    let free = ~(gaps &+ 0x7f7f_7f7f_7f7f_7f7f) &>> 7 & 0x0101_0101_0101_0101
     return UInt(truncatingIfNeeded: (free &* 0x0102_0408_1020_4080) &>> 56)
   }
 
@@ -91,7 +91,7 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
       let starts = Self.groups(freeWords, order: order)
       return starts == 0 ? nil : UInt(truncatingIfNeeded: starts.trailingZeroBitCount) &* 64
     }
-    let most = UInt64(truncatingIfNeeded: 6 &- order)
+    let most = (32 as UInt64) &>> UInt64(truncatingIfNeeded: order)
     var left = gaps
     for place in 0..<8 {
       if left & 0xff <= most {
@@ -122,12 +122,10 @@ package struct BuddyMask: BitwiseCopyable, Sendable {
       if Self.groups(whole, order: 8) == 0 { return 7 }
       return whole == 0xff ? 9 : 8
     }
-    var least: UInt64 = 7
-    var left = gaps
-    for _ in 0..<8 {
-      least = min(least, left & 0xff)
-      left &>>= 8
-    }
-    return least == 7 ? nil : UInt(6 &- least)
+    var bits = gaps | gaps &>> 32
+    bits |= bits &>> 16
+    bits |= bits &>> 8
+    let lowest = UInt(bitPattern: (bits & 0xff).trailingZeroBitCount)
+    return lowest == 6 ? nil : 5 &- lowest
   }
 }

@@ -93,23 +93,13 @@ package struct GranuleMap {
     var place = from &>> 6
     guard place < words else { return nil }
     var used = word(place) | ~((~0 as UInt64) &<< UInt64(truncatingIfNeeded: from & 63))
-    var start = from
+    // So many free ones in a row end before `place`.
     var reach: UInt = 0
     while true {
-      if used == 0 {
-        if reach == 0 { start = place &* 64 }
-        reach = reach &+ 64
-        if reach >= length { return start }
-      } else if used == ~0 {
-        reach = 0
-        while place &+ 1 < words, word(place &+ 1) == ~0 { place = place &+ 1 }
-      } else {
-        if reach == 0 { start = place &* 64 }
-        if reach &+ UInt(bitPattern: used.trailingZeroBitCount) >= length { return start }
-        if let inner = Self.firstRun(~used, length) { return place &* 64 &+ inner }
-        reach = UInt(bitPattern: used.leadingZeroBitCount)
-        start = place &* 64 &+ 64 &- reach
-      }
+      // What follows them, up to 64.
+      if reach &+ UInt(bitPattern: used.trailingZeroBitCount) >= length { return place &* 64 &- reach }
+      if length < 64, used != ~0, let inner = Self.firstRun(~used, length) { return place &* 64 &+ inner }
+      reach = (used == 0 ? reach : 0) &+ UInt(bitPattern: used.leadingZeroBitCount)
       place = place &+ 1
       guard place < words else { return nil }
       used = word(place)
@@ -120,7 +110,6 @@ package struct GranuleMap {
   /// are left.
   @inline(__always)
   private static func firstRun(_ bits: UInt64, _ length: UInt) -> UInt? {
-    guard length < 64 else { return nil }
     var starts = bits
     var reach: UInt = 1
     while reach < length {

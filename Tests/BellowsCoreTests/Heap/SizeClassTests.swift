@@ -3,8 +3,6 @@ import CShims
 import Testing
 
 @Suite struct SizeClassTests {
-  init() { SizeClass.fillTable() }
-
   @Test func sizesRise() {
     var previous: UInt = 0
     for index in 0..<SizeClass.count {

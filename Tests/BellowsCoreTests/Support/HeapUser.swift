@@ -64,9 +64,9 @@ struct HeapUser: Sendable {
       case .full(_, let shard): freeFull(block, shard)
       default:
         if word == 0, hot != bellows_empty_heap(), block.isAligned(to: Page.granuleBytes),
-          !heap.hasCages, let run = heap.it.arena.run(at: block), run.word.isLive,
-          heap.putSlot(block, run, own!)
+          !heap.hasCages, let run = heap.it.arena.run(at: block), run.word.isLive
         {
+          heap.freeRun(block, run, own!)
           return
         }
         freeMiss(block)
