@@ -82,7 +82,8 @@ let abi: KeyValuePairs = [
 let link = [
   "-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/CShims/exports.map",
   "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker", "nodelete",
-  "-Xlinker", "-z", "-Xlinker", "separate-loadable-segments", "-Xlinker", "-z", "-Xlinker", "max-page-size=65536",
+  "-Xlinker", "-z", "-Xlinker", "separate-loadable-segments", "-Xlinker", "-z", "-Xlinker",
+  "max-page-size=65536",
   "-Xlinker", "--symbol-ordering-file=\(Context.packageDirectory)/CShims/order.txt",
   "-Xlinker", "--no-warn-symbol-ordering", "-Xlinker", "-T",
   "-Xlinker", "\(Context.packageDirectory)/CShims/layout.ld",
