@@ -163,6 +163,12 @@ void bellows_copy(uintptr_t target, uintptr_t source, uintptr_t length);
 void bellows_write(int descriptor, uintptr_t text, uintptr_t length);
 _Noreturn void bellows_abort(void);
 
+// Where eight words begin of which the first `count` are all ones and the others zero.
+static inline uintptr_t bellows_mask_window(uintptr_t count) {
+  static const uint64_t words[16] = {~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL};
+  return (uintptr_t)(words + 8 - count);
+}
+
 // ---- The wiring of the process heap -------------------------------------------------------------------
 // The only globals of Bellows. What changes is zero-filled, so that the first malloc, which comes from the dynamic
 // loader before any constructor, needs no set-up to find out that there is none.

@@ -1,5 +1,7 @@
 // A set of up to 512 small numbers: the pages of a pageblock, or the pageblocks of a section.
 
+import CShims
+
 package struct PageMask: BitwiseCopyable, Sendable {
   package static let capacity: UInt = 512
 
@@ -7,23 +9,47 @@ package struct PageMask: BitwiseCopyable, Sendable {
 
   package init() { words = InlineArray(repeating: 0) }
 
-  /// Calls `body` for each word that holds members of `range`: the word's place and the members' bits.
-  @inline(__always)
-  static func forEachWord(_ first: UInt, _ count: UInt, _ body: (Int, UInt64) -> Void) {
-    guard count != 0 else { return }
-    let last = first &+ count &- 1
-    let begin = Int(bitPattern: first &>> 6)
-    let end = Int(bitPattern: last &>> 6)
-    let head = (~0 as UInt64) &<< UInt64(truncatingIfNeeded: first & 63)
-    let tail = (~0 as UInt64) &>> UInt64(truncatingIfNeeded: 63 &- last & 63)
-    if begin == end { return body(begin, head & tail) }
-    body(begin, head)
-    var place = begin &+ 1
-    while place < end {
-      body(place, ~0)
-      place &+= 1
+  private typealias Words = SIMD8<UInt64>
+
+  private var all: Words {
+    get { unsafe unsafeBitCast(words, to: Words.self) }
+    set { words = unsafe unsafeBitCast(newValue, to: InlineArray<8, UInt64>.self) }
+  }
+
+  private static func isEmpty(_ words: Words) -> Bool {
+    let half = words.lowHalf | words.highHalf
+    let quarter = half.lowHalf | half.highHalf
+    return quarter.x | quarter.y == 0
+  }
+
+  /// Numbers in a row, one at least, in words: those that they touch, and their bits in the first and the last of these.
+  private struct Stretch {
+    let begin: Int
+    let end: Int
+    let head: UInt64
+    let tail: UInt64
+
+    @inline(__always)
+    init(_ first: UInt, _ count: UInt) {
+      let last = first &+ count &- 1
+      begin = Int(bitPattern: first &>> 6)
+      end = Int(bitPattern: last &>> 6)
+      head = ~0 &<< UInt64(truncatingIfNeeded: first & 63)
+      tail = ~0 &>> UInt64(truncatingIfNeeded: 63 &- last & 63)
     }
-    body(end, tail)
+
+    /// All bits of the words that they touch.
+    @inline(__always) var whole: Words { Self.below(end &+ 1) & ~Self.below(begin) }
+    /// All bits of the words between those at the ends.
+    @inline(__always) var inner: Words { Self.below(end) & ~Self.below(begin &+ 1) }
+
+    /// All bits of the first `words` words.
+    @inline(__always)
+    private static func below(_ words: Int) -> Words {
+      let window = unsafe UnsafeRawPointer(bitPattern: bellows_mask_window(UInt(bitPattern: words)))
+        .unsafelyUnwrapped
+      return unsafe window.loadUnaligned(as: Words.self)
+    }
   }
 
   func word(_ place: Int) -> UInt64 { unsafe words[unchecked: place] }
@@ -32,12 +58,27 @@ package struct PageMask: BitwiseCopyable, Sendable {
     words[Int(bitPattern: member &>> 6)] & (1 &<< UInt64(truncatingIfNeeded: member & 63)) != 0
   }
 
-  // Runs of pageblocks are inserted and removed whole; and most of the words that are counted are all or nothing, which
-  // matters where the machine has no instruction for it.
+  // A range within one word is a matter of that word. Of others the words that they touch are changed all at once, without
+  // a loop that would run another number of times at each call, and then those at their ends are put right.
 
+  @inline(__always)
   package mutating func insert(_ first: UInt, count: UInt) {
     if count == Self.capacity { return words = InlineArray(repeating: ~0) }
-    Self.forEachWord(first, count) { unsafe words[unchecked: $0] |= $1 }
+    insertPart(first, count)
+  }
+
+  private mutating func insertPart(_ first: UInt, _ count: UInt) {
+    guard count != 0 else { return }
+    let range = Stretch(first, count)
+    let begin = unsafe words[unchecked: range.begin]
+    if range.begin == range.end {
+      unsafe words[unchecked: range.begin] = begin | range.head & range.tail
+    } else {
+      let end = unsafe words[unchecked: range.end]
+      all |= range.whole
+      unsafe words[unchecked: range.begin] = begin | range.head
+      unsafe words[unchecked: range.end] = end | range.tail
+    }
   }
 
   package mutating func insert(_ member: UInt) {
@@ -48,31 +89,47 @@ package struct PageMask: BitwiseCopyable, Sendable {
     unsafe words[unchecked: Int(bitPattern: member &>> 6)] &= ~(1 &<< UInt64(truncatingIfNeeded: member & 63))
   }
 
+  @inline(__always)
   package mutating func remove(_ first: UInt, count: UInt) {
     if count == Self.capacity { return words = InlineArray(repeating: 0) }
-    Self.forEachWord(first, count) { unsafe words[unchecked: $0] &= ~$1 }
+    removePart(first, count)
   }
 
-  /// How many of the `count` numbers from `first` are members.
-  package func count(_ first: UInt, count: UInt) -> UInt {
-    var members = 0
-    Self.forEachWord(first, count) {
-      let found = unsafe words[unchecked: $0] & $1
-      members &+= found == ~0 ? 64 : found == 0 ? 0 : found.nonzeroBitCount
+  private mutating func removePart(_ first: UInt, _ count: UInt) {
+    guard count != 0 else { return }
+    let range = Stretch(first, count)
+    let begin = unsafe words[unchecked: range.begin]
+    if range.begin == range.end {
+      unsafe words[unchecked: range.begin] = begin & ~(range.head & range.tail)
+    } else {
+      let end = unsafe words[unchecked: range.end]
+      all &= ~range.whole
+      unsafe words[unchecked: range.begin] = begin & ~range.head
+      unsafe words[unchecked: range.end] = end & ~range.tail
     }
+  }
+
+  /// How many of the `count` numbers from `first` are members. Mostly all of them or none.
+  package func count(_ first: UInt, count: UInt) -> UInt {
+    guard count != 0 else { return 0 }
+    let range = Stretch(first, count)
+    let begin = unsafe words[unchecked: range.begin] & range.head
+    let end = unsafe words[unchecked: range.end] & range.tail
+    if range.begin == range.end { return UInt(bitPattern: (begin & end).nonzeroBitCount) }
+    let inner = range.inner
+    if begin == range.head, end == range.tail, Self.isEmpty(inner & ~all) { return count }
+    if begin | end == 0, Self.isEmpty(inner & all) { return 0 }
+    var members = begin.nonzeroBitCount &+ end.nonzeroBitCount
+    for place in range.begin &+ 1..<range.end { members &+= unsafe words[unchecked: place].nonzeroBitCount }
     return UInt(bitPattern: members)
   }
 
   /// Removes the `count` numbers from `first`; answers how many of them were members.
+  @inline(__always)
   package mutating func take(_ first: UInt, count: UInt) -> UInt {
-    var members = 0
-    Self.forEachWord(first, count) {
-      let word = unsafe words[unchecked: $0]
-      let found = word & $1
-      members &+= found == ~0 ? 64 : found == 0 ? 0 : found.nonzeroBitCount
-      unsafe words[unchecked: $0] = word & ~$1
-    }
-    return UInt(bitPattern: members)
+    let members = self.count(first, count: count)
+    if members != 0 { remove(first, count: count) }
+    return members
   }
 
   package var count: UInt {

@@ -35,6 +35,29 @@ import Testing
     try fixture.compareEmptyHeap()
   }
 
+  /// Rather than a page that was never touched, the front of the shortest run that is long enough is used.
+  @Test func aLongerRunIsCut() throws {
+    let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
+    let user = try #require(HeapUser(fixture.heap))
+    fixture.heap.it.purgeDelay = 3_600_000
+    let (long, longest) = (user.malloc(8 << 20), user.malloc(16 << 20))
+    user.free(longest)
+    user.free(long)
+    let front = Block(address: user.malloc(5 << 20), bytes: 5 << 20, cookie: 7)
+    front.fill()
+    #expect(front.address == long, "the longer one is cut, not the longest")
+    #expect(user.usable(front.address) == 5 << 20)
+    #expect(fixture.heap.statistics().slottedPages == RunBin(pages: 4096).pages, "the longest is kept")
+    // What was cut off serves others; what is left of all is as long as before.
+    #expect(user.malloc(3 << 20) == long + 5 << 20)
+    #expect(user.malloc(16 << 20) == longest)
+    #expect(fixture.heap.statistics().usedPages == 24 << 8)
+    #expect(front.isIntact)
+    for block in [front.address, long + 5 << 20, longest] { user.free(block) }
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
+
   /// One of each length is kept; and all of them are given up before a run is taken that was never touched.
   @Test func oneOfEachLengthIsKept() throws {
     let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 4))
