@@ -152,9 +152,10 @@ func freeTailFull(_ block: UInt, _ word: UInt) {
   freeFull(block, bellows_load(head), head)
 }
 
-/// Perhaps a shard of another thread, or a run.
+/// Perhaps nothing, a shard of another thread, or a run.
 @inline(never)
 func freeRun(_ block: UInt, _ bits: UInt) {
+  if block == 0 { return }
   let word = GranuleWord(bits)
   let hot = bellows_thread_hot()
   if word.isShard || word.isTail {

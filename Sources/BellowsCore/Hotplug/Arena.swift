@@ -65,6 +65,8 @@ package struct Arena: BitwiseCopyable {
   /// Memmaps in reserve, linked through their first words, and how many.
   package var spareMemmaps: UInt = 0
   package var spareMemmapCount: UInt = 0
+  /// Bytes of a section's map. Set when the arena is made.
+  package fileprivate(set) var mapBytes: UInt = 0
   /// Sections of a memory block: what comes and goes together. Set when the arena is made.
   package var blockSections: UInt32 = 1
   /// The first memory group; records are never freed. Under the growth lock.
@@ -129,23 +131,25 @@ extension Ref where Pointee == Arena {
       table: table,
       metadata: metadata,
       reservation: base, capacity: reserved, births: 0, sections: 0, directory: directory, lastSection: 0)
+    it.mapBytes = GranuleMap.bytes(for: geometry.granulesPerSection)
     zone.initialise(geometry: geometry, platform: platform)
     return true
   }
 
   /// Bytes of records per section.
-  package var recordBytes: UInt { runWordBytes &+ mapBytes &+ ownRecordBytes }
+  package var recordBytes: UInt { runWordBytes &+ it.mapBytes &+ ownRecordBytes }
 
   // In the order in which they lie.
   private var runWordBytes: UInt { it.geometry.granulesPerSection &* RunWord.bytes }
-  private var mapBytes: UInt { GranuleMap.bytes(for: it.geometry.granulesPerSection) }
   private var ownRecordBytes: UInt {
     Section.headerBytes &+ it.geometry.pageblocksPerSection &* Section.blockBytes
   }
 
   /// Makes the records of a section that went what they were. They stay in the directory, for another one at its address.
   /// The words of its runs are zero since these went.
-  package func clearRecords(_ record: UInt) { bellows_zero(record &- mapBytes, mapBytes &+ ownRecordBytes) }
+  package func clearRecords(_ record: UInt) {
+    bellows_zero(record &- it.mapBytes, it.mapBytes &+ ownRecordBytes)
+  }
 
   /// Memory for records. Takes the growth lock.
   package func allocateMetadata(_ bytes: UInt) -> UInt? {
@@ -187,7 +191,7 @@ extension Ref where Pointee == Arena {
   @inline(__always)
   private func runWord(_ section: SectionRef, _ address: UInt) -> RunWordRef {
     let granule = (address &>> Page.granuleShift) & (it.geometry.granulesPerSection &- 1)
-    return RunWordRef(section.address &- mapBytes &- (granule &+ 1) &* RunWord.bytes)
+    return RunWordRef(section.address &- it.mapBytes &- (granule &+ 1) &* RunWord.bytes)
   }
 
   // MARK: Pages
@@ -382,7 +386,7 @@ extension Ref where Pointee == Arena {
     // The record and what is used first of all around it in one page, where that is possible.
     guard let start = it.metadata.allocate(recordBytes &+ Page.bytes, platform: platform) else { return nil }
     let record =
-      (start &+ runWordBytes &+ mapBytes &+ Page.bytes / 2).rounded(upTo: Page.bytes) &- Page.bytes / 2
+      (start &+ runWordBytes &+ it.mapBytes &+ Page.bytes / 2).rounded(upTo: Page.bytes) &- Page.bytes / 2
     bellows_store_release(entry, record)
     return record
   }
