@@ -72,6 +72,16 @@ struct StructureTests {
     #expect(Int(stubs[place + 1], radix: 16).map { $0 < start + 65536 } == true, "\(stubs)")
   }
 
+  /// The same as the kernel sees it, of a program that takes a block of 128 KiB, too.
+  @Test func aSmallProgramRunsWhatComesFirst() throws {
+    let child = Child.run(["cat", "/proc/self/smaps"], environment: ["LD_PRELOAD": Library.path])
+    let lines = child.output.split(separator: "\n")
+    let code = try #require(lines.firstIndex { $0.contains(" r-xp ") && $0.hasSuffix("/libbellows-malloc.so") })
+    let resident = try #require(lines[code...].first { $0.hasPrefix("Rss:") })
+    let kibibytes = try #require(Int(resident.split(separator: " ")[1]))
+    #expect(kibibytes > 0 && kibibytes <= 64, "Scripts/order-code has to be run: \(resident)")
+  }
+
   /// The instructions of each hit path, from its entry to its return: malloc and free of blocks up to 2 KiB, and
   /// what free adds for longer ones. More is a regression; fewer is news for this table and the architecture
   /// article.
