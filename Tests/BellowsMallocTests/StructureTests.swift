@@ -76,7 +76,8 @@ struct StructureTests {
   @Test func aSmallProgramRunsWhatComesFirst() throws {
     let child = Child.run(["cat", "/proc/self/smaps"], environment: ["LD_PRELOAD": Library.path])
     let lines = child.output.split(separator: "\n")
-    let code = try #require(lines.firstIndex { $0.contains(" r-xp ") && $0.hasSuffix("/libbellows-malloc.so") })
+    let code = try #require(
+      lines.firstIndex { $0.contains(" r-xp ") && $0.hasSuffix("/libbellows-malloc.so") })
     let resident = try #require(lines[code...].first { $0.hasPrefix("Rss:") })
     let kibibytes = try #require(Int(resident.split(separator: " ")[1]))
     #expect(kibibytes > 0 && kibibytes <= 64, "Scripts/order-code has to be run: \(resident)")
