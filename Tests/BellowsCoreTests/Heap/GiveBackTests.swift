@@ -35,7 +35,8 @@ import Testing
     try fixture.compareEmptyHeap()
   }
 
-  /// Rather than a page that was never touched, the front of the shortest run that is long enough is used.
+  /// Rather than a page that was never touched, the front of the shortest run that is long enough, and not more than
+  /// twice as long, is used.
   @Test func aLongerRunIsCut() throws {
     let fixture = try #require(ArenaFixture(sectionBytes: 128 << 20, sections: 3))
     let user = try #require(HeapUser(fixture.heap))
@@ -54,6 +55,13 @@ import Testing
     #expect(fixture.heap.statistics().usedPages == 24 << 8)
     #expect(front.isIntact)
     for block in [front.address, long + 5 << 20, longest] { user.free(block) }
+    let two = (user.malloc(40 << 20), user.malloc(60 << 20))
+    user.free(two.0)
+    user.free(two.1)
+    #expect(fixture.heap.statistics().slottedPages >= 100 << 8)
+    let short = user.malloc(7 << 20)
+    #expect(fixture.heap.statistics().slottedPages == 0, "40 MiB are not cut for 7")
+    user.free(short)
     user.leave()
     try fixture.compareEmptyHeap()
   }
