@@ -82,6 +82,7 @@ let abi: KeyValuePairs = [
 let link = [
   "-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/CShims/exports.map",
   "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker", "nodelete",
+  "-Xlinker", "-z", "-Xlinker", "initfirst",
   "-Xlinker", "-z", "-Xlinker", "separate-loadable-segments", "-Xlinker", "-z", "-Xlinker",
   "max-page-size=65536",
   "-Xlinker", "--symbol-ordering-file=\(Context.packageDirectory)/CShims/order.txt",

@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#include "bellows_calls.h"
 
 enum {
   MOVE_OWN_PAGES = 1 << 1,
@@ -22,29 +22,19 @@ enum {
   KERNEL_PROCESSORS = 8192,
 };
 
-static intptr_t result_or_error(long result) { return result < 0 ? -errno : result; }
-
 intptr_t bellows_move_pages(int process, size_t count, const uintptr_t *addresses, const int *nodes, int *results) {
-  int saved = errno;
-  intptr_t left =
-      result_or_error(syscall(SYS_move_pages, process, count, addresses, nodes, results, nodes ? MOVE_OWN_PAGES : 0));
-  errno = saved;
-  return left;
+  return bellows_call(SYS_move_pages, process, count, addresses, nodes, results, nodes ? MOVE_OWN_PAGES : 0);
 }
 
 intptr_t bellows_thread_policy_set(unsigned policy, uint64_t nodes) {
-  int saved = errno;
-  intptr_t result = result_or_error(syscall(SYS_set_mempolicy, policy, &nodes, 65ul));
-  errno = saved;
-  return result;
+  return bellows_call(SYS_set_mempolicy, policy, &nodes, 65ul);
 }
 
 static intptr_t get_policy(unsigned *policy, uint64_t *nodes, uintptr_t address, unsigned flags) {
-  int saved = errno, mode = 0;
+  int mode = 0;
   uint64_t mask[KERNEL_NODES / 64] = {0};
-  intptr_t result = result_or_error(
-      syscall(SYS_get_mempolicy, flags & ALLOWED ? NULL : &mode, mask, (unsigned long)KERNEL_NODES, address, flags));
-  errno = saved;
+  intptr_t result = bellows_call(SYS_get_mempolicy, flags & ALLOWED ? NULL : &mode, mask, (unsigned long)KERNEL_NODES,
+                                 address, flags);
   *nodes = mask[0];
   if (policy) *policy = (unsigned)mode;
   return result;
@@ -57,8 +47,12 @@ intptr_t bellows_policy_at(uintptr_t address, unsigned *policy, uint64_t *nodes)
 intptr_t bellows_allowed_nodes(uint64_t *nodes) { return get_policy(NULL, nodes, 0, ALLOWED); }
 
 intptr_t bellows_current_node(void) {
+  // The kernel's page of functions answers it, without a system call.
   unsigned processor, node;
-  return getcpu(&processor, &node) ? -errno : (intptr_t)node;
+  int saved = errno;
+  intptr_t result = getcpu(&processor, &node) ? -errno : (intptr_t)node;
+  errno = saved;
+  return result;
 }
 
 intptr_t bellows_pin_thread(const uint32_t *processors, size_t count) {
@@ -67,19 +61,13 @@ intptr_t bellows_pin_thread(const uint32_t *processors, size_t count) {
     if (processors[i] >= KERNEL_PROCESSORS) return -EINVAL;
     set[processors[i] / 8] |= (unsigned char)(1 << processors[i] % 8);
   }
-  int saved = errno;
-  intptr_t result = sched_setaffinity(0, sizeof set, (const cpu_set_t *)(const void *)set) ? -errno : 0;
-  errno = saved;
-  return result;
+  return bellows_call(SYS_sched_setaffinity, 0, sizeof set, set);
 }
 
 intptr_t bellows_thread_processors(uint32_t *processors, size_t room) {
   unsigned char set[KERNEL_PROCESSORS / 8] = {0};
-  int saved = errno;
-  long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
-  intptr_t error = -errno;
-  errno = saved;
-  if (bytes < 0) return error;
+  intptr_t bytes = bellows_call(SYS_sched_getaffinity, 0, sizeof set, set);
+  if (bytes < 0) return bytes;
   size_t count = 0;
   for (uint32_t at = 0; at < (uint32_t)bytes * 8; at++) {
     if (!(set[at / 8] & 1 << at % 8)) continue;
@@ -96,22 +84,18 @@ static bool takes_what_is_near(void) {
   return bellows_thread_policy(&mode, &nodes) == 0 && (mode == 0 || mode == 4 || (mode == 1 && nodes == 0));
 }
 
-static bool is_filtered(void) { return prctl(PR_GET_SECCOMP) != 0; }
+static bool is_filtered(void) { return bellows_call(SYS_prctl, PR_GET_SECCOMP) != 0; }
 
 intptr_t bellows_local_node(void) {
-  int saved = errno;
   bool is_elsewhere = !is_filtered() && !takes_what_is_near();
-  errno = saved;
   return is_elsewhere ? -ENODEV : bellows_current_node();
 }
 
 intptr_t bellows_local_nodes(uint64_t *nodes) {
-  int saved = errno;
   *nodes = 0;
   intptr_t result = is_filtered() ? 0 : bellows_allowed_nodes(nodes);
   // A machine with one node is not asked more than that.
   if (result == 0 && (*nodes & (*nodes - 1)) != 0 && !takes_what_is_near()) *nodes = 0;
-  errno = saved;
   return result;
 }
 
@@ -130,15 +114,13 @@ static void node_path(char *path, unsigned node, const char *name) {
 
 // The file's first bytes as text; the length or -errno.
 static intptr_t read_file(const char *path, char *text, size_t room) {
-  int saved = errno, file = open(path, O_RDONLY | O_CLOEXEC);
-  intptr_t error = -errno;
-  errno = saved;
-  if (file < 0) return error;
+  intptr_t file = bellows_open(path, O_RDONLY | O_CLOEXEC, 0);
+  if (file < 0) return file;
   size_t length = 0;
-  ssize_t part;
-  while (length < room - 1 && (part = read(file, text + length, room - 1 - length)) > 0) length += (size_t)part;
-  close(file);
-  errno = saved;
+  intptr_t part;
+  while (length < room - 1 && (part = bellows_read((int)file, text + length, room - 1 - length)) > 0)
+    length += (size_t)part;
+  bellows_close((int)file);
   text[length] = 0;
   return (intptr_t)length;
 }

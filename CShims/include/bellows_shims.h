@@ -41,13 +41,11 @@ static inline uint64_t bellows_fetch_or(uintptr_t word, uint64_t bits) {
 static inline uint64_t bellows_fetch_and(uintptr_t word, uint64_t bits) {
   return __atomic_fetch_and((uint64_t *)word, bits, __ATOMIC_RELAXED);
 }
-static inline bool bellows_lock_try(uintptr_t word) {
+// Lock words (Lock.swift): `owner` is what bellows_self answers, perhaps with BELLOWS_LOCK_SLEEPERS.
+static inline bool bellows_lock_try(uintptr_t word, uint32_t owner) {
   uint32_t expected = 0;
-  return __atomic_compare_exchange_n((uint32_t *)word, &expected, 1, false, __ATOMIC_ACQUIRE,
+  return __atomic_compare_exchange_n((uint32_t *)word, &expected, owner, false, __ATOMIC_ACQUIRE,
                                      __ATOMIC_RELAXED);
-}
-static inline uint32_t bellows_lock_contend(uintptr_t word) {
-  return __atomic_exchange_n((uint32_t *)word, 2, __ATOMIC_ACQUIRE);
 }
 static inline uint32_t bellows_lock_open(uintptr_t word) {
   return __atomic_exchange_n((uint32_t *)word, 0, __ATOMIC_RELEASE);
@@ -104,8 +102,8 @@ static inline void bellows_change_end(uintptr_t count) {
 }
 
 // ---- The system ---------------------------------------------------------------------------------------
-// One entry for every memory system call, so that a test can stand in its place (Platform.swift). The
-// calls go through libc's functions, so that a preloaded interposer sees them. errno is left as it was.
+// One entry for every memory system call, so that a test can stand in its place (Platform.swift). The calls are made
+// inline (bellows_calls.h): an interposer does not see them. errno is left as it was.
 
 enum {
   BELLOWS_RESERVE,     // (hint, length, exactly)   mmap PROT_NONE            -> address
@@ -199,11 +197,13 @@ static inline uintptr_t bellows_process_state(void) { return (uintptr_t)bellows_
 extern const uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));
 static inline uintptr_t bellows_empty_heap(void) { return (uintptr_t)bellows_empty_heap_; }
 
-// Per thread, 16 bytes: the heap that the hit paths use (the empty one while it must miss) and the heap
-// that the thread owns.
+// Per thread, 24 bytes: the heap that the hit paths use (the empty one while it must miss), the heap that the thread
+// owns, what lock words name it by, and how often it has the C library's lock on its list of files for a fork.
 struct bellows_thread_words {
   uintptr_t hot;
   uintptr_t mine;
+  uint32_t self;
+  uint32_t file_lists;
 };
 extern _Thread_local struct bellows_thread_words bellows_thread_
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -217,6 +217,17 @@ static inline uintptr_t bellows_stack_address(void) { return (uintptr_t)__builti
 static inline void bellows_thread_set(uintptr_t hot, uintptr_t mine) {
   bellows_thread_.hot = hot;
   bellows_thread_.mine = mine;
+}
+
+// What lock words name the calling thread by: its number (below 2^22, as the kernel's are), and above that in how many forks it
+// is, each in a signal handler that interrupted the one before.
+#define BELLOWS_LOCK_THREAD 0x003fffffu
+#define BELLOWS_LOCK_FORK 0x00400000u
+#define BELLOWS_LOCK_SLEEPERS 0x80000000u
+static inline void bellows_self_set(uint32_t self) { bellows_thread_.self = self; }
+static inline uint32_t bellows_self(void) {
+  if (__builtin_expect(bellows_thread_.self == 0, 0)) bellows_self_set(bellows_thread_id());
+  return bellows_thread_.self;
 }
 
 // ---- Lock ranks, checked in debug builds ----------------------------------------------------------------

@@ -1,14 +1,11 @@
 // glibc's own malloc behind ours.
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <malloc.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "bellows_calls.h"
 #include "bellows_process.h"
 #include "bellows_shims.h"
 
@@ -21,18 +18,18 @@ static struct {
   void *(*reallocate)(void *, size_t);
   struct mallinfo2 (*information)(void);
 } glibc;
-static int lookup;     // 0 not begun, 1 under way, 2 done
-static pid_t looking;  // the thread that looks
+static uint32_t lookup;   // 0 not begun, 1 under way, 2 done
+static uint32_t looking;  // the thread that looks
 
 static bool found(void) {
   if (__atomic_load_n(&lookup, __ATOMIC_ACQUIRE) == 2) return true;
-  int expected = 0;
+  uint32_t expected = 0;
   if (!__atomic_compare_exchange_n(&lookup, &expected, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-    if (__atomic_load_n(&looking, __ATOMIC_RELAXED) == gettid()) return false;
-    while (__atomic_load_n(&lookup, __ATOMIC_ACQUIRE) != 2) sched_yield();
+    if (__atomic_load_n(&looking, __ATOMIC_RELAXED) == bellows_thread_id()) return false;
+    while (__atomic_load_n(&lookup, __ATOMIC_ACQUIRE) != 2) bellows_futex_wait_for((uintptr_t)&lookup, 1, 1);
     return true;
   }
-  __atomic_store_n(&looking, gettid(), __ATOMIC_RELAXED);
+  __atomic_store_n(&looking, bellows_thread_id(), __ATOMIC_RELAXED);
   *(void **)&glibc.release = dlsym(RTLD_NEXT, "free");
   *(void **)&glibc.usable = dlsym(RTLD_NEXT, "malloc_usable_size");
   *(void **)&glibc.allocate = dlsym(RTLD_NEXT, "memalign");
@@ -42,78 +39,63 @@ static bool found(void) {
   return true;
 }
 
-// What /proc/self/maps says of an address. Read with plain system calls into the stack: stdio would allocate.
-enum place { NOWHERE, ANONYMOUS_MEMORY, BREAK_HEAP };
+// Where glibc has its blocks: below the break, in heaps of 64 MiB at a multiple of that, in mappings of their own. To read
+// /proc/self/maps would take a descriptor of the program's, so it is told by what stands before the block, and only what can be
+// read is looked at.
 
-// The next line of the file at `descriptor`, without its line feed, cut to `room`. Reads by the byte through a
-// small buffer.
-struct lines {
-  int descriptor;
-  size_t at, end;
-  char buffer[1024];
+enum { HEAP_BYTES = 64 << 20, PAGE = 4096 };
+enum { IS_MAPPED = 2, OF_OTHER_ARENA = 4, FLAGS = 7 };
+
+static bool is_readable(uintptr_t address) {
+#ifndef MADV_POPULATE_READ
+  enum { MADV_POPULATE_READ = 22 };
+#endif
+  intptr_t result = bellows_call(SYS_madvise, address & ~(uintptr_t)(PAGE - 1), PAGE, MADV_POPULATE_READ);
+  // Linux before 5.14: whether anything is mapped there, which it may still be forbidden to read.
+  if (result == -EINVAL) result = bellows_call(SYS_madvise, address & ~(uintptr_t)(PAGE - 1), PAGE, MADV_WILLNEED);
+  return result == 0 || result == -EBADF;
+}
+
+static uintptr_t current_break(void) { return (uintptr_t)bellows_call(SYS_brk, 0); }
+
+static uintptr_t first_break;
+void bellows_glibc_start(void) { first_break = current_break(); }
+
+// The main arena: `bytes` are what glibc took of the break in all, if not before us then after.
+static bool is_below_break(uintptr_t block, size_t bytes) {
+  uintptr_t end = current_break(), start = end - bytes < first_break ? end - bytes : first_break;
+  return block >= start && block < end;
+}
+
+// The header of another arena's heap (glibc's struct _heap_info, up to where it is read).
+struct heap_header {
+  uintptr_t arena, previous;
+  size_t bytes, accessible;
 };
 
-static bool next_line(struct lines *lines, char *line, size_t room) {
-  for (size_t length = 0;;) {
-    if (lines->at == lines->end) {
-      ssize_t got = read(lines->descriptor, lines->buffer, sizeof lines->buffer);
-      if (got <= 0) return false;
-      lines->at = 0;
-      lines->end = (size_t)got;
-    }
-    char byte = lines->buffer[lines->at++];
-    if (byte == '\n') {
-      line[length] = 0;
-      return true;
-    }
-    if (length + 1 < room) line[length++] = byte;
-  }
+static bool is_in_heap(uintptr_t block) {
+  uintptr_t start = block & ~(uintptr_t)(HEAP_BYTES - 1);
+  if (!is_readable(start)) return false;
+  const struct heap_header *heap = (const struct heap_header *)start;
+  return heap->arena != 0 && heap->arena % 16 == 0 && heap->bytes % PAGE == 0 && heap->accessible <= HEAP_BYTES &&
+         heap->bytes <= heap->accessible && block - start < heap->bytes && is_readable(heap->arena);
 }
 
-static enum place classify(const char *line) {
-  const char *rest = strchr(line, ' ');
-  if (rest == NULL || rest[1] != 'r' || rest[2] != 'w') return NOWHERE;
-  if (strstr(rest, "[heap]")) return BREAK_HEAP;
-  return strchr(rest, '/') || strchr(rest, '[') ? NOWHERE : ANONYMOUS_MEMORY;
-}
-
-static enum place locate(uintptr_t address, uintptr_t *start) {
-  struct lines lines = {.descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
-  if (lines.descriptor < 0) return NOWHERE;
-  char line[256];
-  enum place found = NOWHERE;
-  while (next_line(&lines, line, sizeof line)) {
-    char *dash;
-    uintptr_t low = strtoull(line, &dash, 16);
-    uintptr_t high = *dash == '-' ? strtoull(dash + 1, NULL, 16) : 0;
-    if (address < low || address >= high) continue;
-    *start = low;
-    found = classify(line);
-    break;
-  }
-  close(lines.descriptor);
-  return found;
-}
-
-// glibc's chunk header, the two words before a block: the size's low bits are PREV_INUSE, IS_MMAPPED and
-// NON_MAIN_ARENA. Heaps of other arenas start at multiples of 64 MiB.
-static bool looks_like_chunk(uintptr_t block, enum place place, uintptr_t start) {
-  if (block - start < 16 || block % 16 != 0) return false;
-  size_t size = ((size_t *)block)[-1];
-  size_t bytes = size & ~(size_t)7;
+// A chunk's header is the two words before its block: the bytes before it that are its own too, and its size with flags.
+static bool looks_like_chunk(uintptr_t block, const struct mallinfo2 *now) {
+  if (block % 16 != 0 || !is_readable(block - 16)) return false;
+  size_t before = ((const size_t *)block)[-2], size = ((const size_t *)block)[-1], bytes = size & ~(size_t)FLAGS;
   if (bytes < 32 || bytes % 16 != 0) return false;
-  if (place == BREAK_HEAP) return (size & 6) == 0;
-  if (size & 2) return ((block - 16 - ((size_t *)block)[-2]) & 4095) == 0;
-  return (size & 4) != 0 && (start & ((64 << 20) - 1)) == 0;
+  if (size & IS_MAPPED)
+    return now->hblks != 0 && (block - 16 - before) % PAGE == 0 && (before + bytes) % PAGE == 0 &&
+           before + bytes <= now->hblkhd && is_readable(block - 16 + bytes - 1);
+  return size & OF_OTHER_ARENA ? is_in_heap(block) : is_below_break(block, now->arena);
 }
 
 bool bellows_glibc_owns(uintptr_t block) {
   if (!found() || glibc.information == NULL) return false;
   struct mallinfo2 now = glibc.information();
-  if (now.arena == 0 && now.hblkhd == 0) return false;
-  uintptr_t start = 0;
-  enum place place = locate(block, &start);
-  return place != NOWHERE && looks_like_chunk(block, place, start);
+  return (now.arena != 0 || now.hblkhd != 0) && looks_like_chunk(block, &now);
 }
 
 void bellows_glibc_free(uintptr_t block) {

@@ -86,10 +86,19 @@ void bellows_sleep_milliseconds(uint64_t milliseconds) {
 
 void bellows_at_exit(void) { atexit(bellows_ended); }
 
+// Before libc's own constructor has run, the environment is where the kernel put it: behind the arguments, which begin with
+// their number at the end of the stack.
+extern void *__libc_stack_end __attribute__((weak));
+static char **environment(void) {
+  if (environ != NULL || &__libc_stack_end == NULL || __libc_stack_end == NULL) return environ;
+  return (char **)__libc_stack_end + *(long *)__libc_stack_end + 2;
+}
+
 uintptr_t bellows_environment(uintptr_t i) {
   static const char prefix[] = "BELLOWS_";
-  if (environ == NULL || getauxval(AT_SECURE) != 0) return 0;
-  for (char **entry = environ; *entry != NULL; entry++) {
+  char **entries = environment();
+  if (entries == NULL || getauxval(AT_SECURE) != 0) return 0;
+  for (char **entry = entries; *entry != NULL; entry++) {
     if (strncmp(*entry, prefix, sizeof prefix - 1) != 0) continue;
     if (i-- == 0) return (uintptr_t)*entry + sizeof prefix - 1;
   }

@@ -69,6 +69,7 @@ func handedOut(_ allocate: () -> UInt) -> UInt {
 /// What slow paths of allocation do beside: it starts threads and calls functions of the program.
 @inline(__always)
 func doWhatIsDue() {
+  Process.heap.adoptIfDue()
   Helper.offer()
   Control.offer()
   Watch.tellNews()

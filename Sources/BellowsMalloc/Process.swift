@@ -82,6 +82,8 @@ enum Process {
     heap.initialise(
       arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
     processID = UInt(bellows_process_id())
+    bellows_fork_watch_start()
+    bellows_glibc_start()
     _ = bellows_thread_watch_start()
     let now = settings.it
     if now.softLimit != 0 || now.hardLimit != 0 { Limits.set(soft: now.softLimit, hard: now.hardLimit) }
@@ -114,7 +116,7 @@ enum Process {
 
   /// In the child of a fork: the thread that forked is the main thread here, with another number.
   static func inherit() {
-    processID = UInt(bellows_process_id())
+    processID = UInt(bellows_thread_id())
     if let own = ownHeap { own.it.threadID = bellows_thread_id() }
   }
 

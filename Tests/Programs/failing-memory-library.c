@@ -1,27 +1,24 @@
-// Preloaded before the library under test: stands in the way of its memory system calls and, once
-// armed, fails the n-th of them (or all from the n-th on) with ENOMEM. The calls themselves are
-// made here by the instruction, so that nothing comes between.
+// Preloaded beside the library under test: once armed, fails the n-th of the memory system calls that the library makes (or all
+// from the n-th on) with ENOMEM. The library makes them by the instruction, so a filter of the kernel's turns those that come
+// from its code into a signal, whose handler makes the call itself or answers for it. A thread with all signals
+// blocked cannot bear that: to be run with BELLOWS_THREAD=0.
 #include <errno.h>
-#include <stdarg.h>
+#include <dlfcn.h>
+#include <link.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/types.h>
+#include <ucontext.h>
+#include <unistd.h>
 
 static _Atomic long calls, first_failing = -1, failed;
 static _Atomic int all_following;
-
-// n < 0 disarms. Calls are counted from 1 after arming.
-void failing_memory_arm(long n, int and_all_following) {
-  first_failing = -1;
-  calls = 0;
-  failed = 0;
-  all_following = and_all_following;
-  first_failing = n;
-}
-long failing_memory_calls(void) { return calls; }
-long failing_memory_failed(void) { return failed; }
 
 static int fails(void) {
   long call = ++calls, first = first_failing;
@@ -29,6 +26,7 @@ static int fails(void) {
   failed++;
   return 1;
 }
+
 static long raw(long number, long a, long b, long c, long d, long e, long f) {
   long result;
   register long r10 __asm__("r10") = d;
@@ -40,65 +38,61 @@ static long raw(long number, long a, long b, long c, long d, long e, long f) {
                    : "rcx", "r11", "memory");
   return result;
 }
-static long made(long number, long a, long b, long c, long d, long e, long f) {
-  long result = fails() ? -ENOMEM : raw(number, a, b, c, d, e, f);
-  if (result < 0 && result > -4096) {
-    errno = (int)-result;
-    return -1;
-  }
-  return result;
+
+static void trapped(int signal, siginfo_t *info, void *context) {
+  (void)signal;
+  greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+  r[REG_RAX] = fails() ? -ENOMEM
+                       : raw(info->si_syscall, r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]);
 }
 
-void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
-  return (void *)made(SYS_mmap, (long)address, (long)length, protection, flags, file, offset);
-}
-void *mmap64(void *address, size_t length, int protection, int flags, int file, off_t offset) {
-  return (void *)made(SYS_mmap, (long)address, (long)length, protection, flags, file, offset);
-}
-int munmap(void *address, size_t length) {
-  return (int)made(SYS_munmap, (long)address, (long)length, 0, 0, 0, 0);
-}
-int mprotect(void *address, size_t length, int protection) {
-  return (int)made(SYS_mprotect, (long)address, (long)length, protection, 0, 0, 0);
-}
-int madvise(void *address, size_t length, int advice) {
-  return (int)made(SYS_madvise, (long)address, (long)length, advice, 0, 0, 0);
-}
-ssize_t process_madvise(int process, const void *vector, size_t count, int advice, unsigned flags) {
-  return made(SYS_process_madvise, process, (long)vector, (long)count, advice, flags, 0);
-}
-long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes, unsigned long highest,
-           unsigned flags) {
-  return made(SYS_mbind, (long)address, (long)length, mode, (long)nodes, (long)highest, flags);
-}
-void *mremap(void *address, size_t length, size_t new_length, int flags, ...) {
-  va_list arguments;
-  va_start(arguments, flags);
-  long target = (flags & 2 /* MREMAP_FIXED */) || (flags & 4 /* MREMAP_DONTUNMAP */) ? va_arg(arguments, long) : 0;
-  va_end(arguments);
-  return (void *)made(SYS_mremap, (long)address, (long)length, (long)new_length, flags, target, 0);
-}
-// The same calls by their numbers.
-long syscall(long number, ...) {
-  va_list arguments;
-  va_start(arguments, number);
-  long a[6];
-  for (int i = 0; i < 6; i++) a[i] = va_arg(arguments, long);
-  va_end(arguments);
-  switch (number) {
-    case SYS_mmap:
-    case SYS_munmap:
-    case SYS_mprotect:
-    case SYS_madvise:
-    case SYS_mremap:
-    case SYS_mbind:
-    case SYS_process_madvise: return made(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    default: break;
+// The code of the object that malloc is in.
+struct code {
+  uintptr_t malloc, start, end;
+};
+static int find_code(struct dl_phdr_info *object, size_t size, void *argument) {
+  (void)size;
+  struct code *code = argument;
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+    uintptr_t start = object->dlpi_addr + part->p_vaddr;
+    if (part->p_type != PT_LOAD || !(part->p_flags & PF_X) || code->malloc - start >= part->p_memsz) continue;
+    code->start = start, code->end = start + part->p_memsz;
+    return 1;
   }
-  long result = raw(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-  if (result < 0 && result > -4096) {
-    errno = (int)-result;
-    return -1;
-  }
-  return result;
+  return 0;
 }
+
+static void stand_in_the_way(void) {
+  static int done;
+  if (done++) return;
+  struct code code = {.malloc = (uintptr_t)dlsym(RTLD_DEFAULT, "malloc")};
+  if (!dl_iterate_phdr(find_code, &code) || code.start >> 32 != code.end >> 32) abort();
+  struct sigaction action = {.sa_sigaction = trapped, .sa_flags = (int)(SA_SIGINFO | SA_NODEFER | SA_RESTART)};
+  if (sigaction(SIGSYS, &action, NULL) != 0) abort();
+#define NUMBER offsetof(struct seccomp_data, nr)
+#define PLACE offsetof(struct seccomp_data, instruction_pointer)
+#define LOAD(what) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, what)
+#define UNLESS(test, value, skip) BPF_JUMP(BPF_JMP | test | BPF_K, (uint32_t)(value), 0, skip)
+#define IF(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skip, 0)
+  struct sock_filter program[] = {
+      LOAD(PLACE + 4), UNLESS(BPF_JEQ, code.start >> 32, 12), LOAD(PLACE), UNLESS(BPF_JGE, code.start, 10),
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)code.end, 9, 0), LOAD(NUMBER), IF(SYS_mmap, 6), IF(SYS_munmap, 5),
+      IF(SYS_mprotect, 4), IF(SYS_madvise, 3), IF(SYS_mremap, 2), IF(SYS_mbind, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog filter = {sizeof program / sizeof *program, program};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) abort();
+}
+
+// n < 0 disarms. Calls are counted from 1 after arming.
+void failing_memory_arm(long n, int and_all_following) {
+  stand_in_the_way();
+  first_failing = -1;
+  calls = 0;
+  failed = 0;
+  all_following = and_all_following;
+  first_failing = n;
+}
+long failing_memory_calls(void) { return calls; }
+long failing_memory_failed(void) { return failed; }

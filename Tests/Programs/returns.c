@@ -213,18 +213,16 @@ static void *scan_worker(void *argument) {
   return argument;
 }
 
-// scan [seconds=S] [faults=N] [calls=N]: two threads with a buffer of 20 MiB each every 5 ms. Bounds are page faults
-// and (where failing-memory.so counts them) memory system calls per second, after a first second.
+// scan [seconds=S] [faults=N]: two threads with a buffer of 20 MiB each every 5 ms. The bound is page faults per second,
+// after a first second.
 static void scan(int argc, char **argv) {
   long duration = option(argc, argv, "seconds", 5);
-  long (*calls)(void) = (long (*)(void))dlsym(RTLD_DEFAULT, "failing_memory_calls");
   pthread_t threads[2];
   struct rusage before, after;
   double begin = 0;
-  long calls_before = 0;
   for (int warm = 1; warm >= 0; warm--) {
     scans = (warm ? 1 : duration) * 200;
-    getrusage(RUSAGE_SELF, &before), begin = seconds(), calls_before = calls ? calls() : 0;
+    getrusage(RUSAGE_SELF, &before), begin = seconds();
     for (int i = 0; i < 2; i++) start(&threads[i], scan_worker, NULL);
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
   }
@@ -233,7 +231,6 @@ static void scan(int argc, char **argv) {
   printf("pages_per_second %.0f\n", (double)duration * 2 * 200 * 5120 / passed);
   bounded("faults_per_second", (long)((double)(after.ru_minflt - before.ru_minflt) / passed),
           option(argc, argv, "faults", 20000));
-  if (calls) bounded("calls_per_second", (long)((double)(calls() - calls_before) / passed), option(argc, argv, "calls", 20));
 }
 
 // --- Heaps taken from sleeping threads --------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-// What happens when the kernel refuses: by an interposer that fails the n-th memory system call
-// (failing-memory.so, preloaded before the library), and by resource limits. Wanted: NULL and
+// What happens when the kernel refuses: by a library that fails the n-th memory system call
+// (failing-memory.so, preloaded too), and by resource limits. Wanted: NULL and
 // ENOMEM or success, all contents intact, and afterwards life goes on.
 //   shortage fresh FROM TO once|from STEP · shortage again FROM TO once|from STEP · shortage count · shortage limit as|data
 #include <dlfcn.h>
@@ -12,7 +12,7 @@
 
 static void (*arm)(long, int);
 static long (*calls_made)(void), (*calls_failed)(void);
-static void find_interposer(void) {
+static void find_obstacle(void) {
   arm = (void (*)(long, int))dlsym(RTLD_DEFAULT, "failing_memory_arm");
   calls_made = (long (*)(void))dlsym(RTLD_DEFAULT, "failing_memory_calls");
   calls_failed = (long (*)(void))dlsym(RTLD_DEFAULT, "failing_memory_failed");
@@ -114,7 +114,7 @@ static int mode_of(int argc, char **argv) { return argc > 2 && strcmp(argv[2], "
 
 // A new process (a fork of one that has allocated nothing) for each n.
 static void fresh(int argc, char **argv) {
-  find_interposer();
+  find_obstacle();
   long from = number_at(argc, argv, 0, 1), to = number_at(argc, argv, 1, 500), reached = 0;
   int mode = mode_of(argc, argv);
   long step = number_at(argc, argv, 3, 1), tried = 0;
@@ -137,11 +137,11 @@ static void fresh(int argc, char **argv) {
     reached += WEXITSTATUS(status) == 0;
   }
   printf("%ld of %ld calls refused\n", reached, tried);
-  CHECK(reached > 0, "no call was ever refused: is the library calling by its own instructions?");
+  CHECK(reached > 0, "no call was ever refused");
 }
 // One process that lives through all of them.
 static void again(int argc, char **argv) {
-  find_interposer();
+  find_obstacle();
   long from = number_at(argc, argv, 0, 1), to = number_at(argc, argv, 1, 500), reached = 0;
   long step = number_at(argc, argv, 3, 1), tried = 0;
   for (long n = from; n <= to; n += step, tried++) {
@@ -152,11 +152,11 @@ static void again(int argc, char **argv) {
     if (tried % 20 == 19) recovered();
   }
   printf("%ld of %ld calls refused\n", reached, tried);
-  CHECK(reached > 0, "no call was ever refused: is the library calling by its own instructions?");
+  CHECK(reached > 0, "no call was ever refused");
 }
 static void count(int argc, char **argv) {
   (void)argc, (void)argv;
-  find_interposer();
+  find_obstacle();
   arm(-1, 0);
   workload(1);
   printf("%ld calls in a round\n", calls_made());

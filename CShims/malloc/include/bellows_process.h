@@ -109,6 +109,9 @@ static inline void bellows_report_blocker(uintptr_t report, uint32_t place, stru
 
 // ---- Start and fork: called from C, defined in Swift -----------------------------------------------------
 
+// Makes the three below run around fork. Called once, before any constructor registers its own: what runs before the fork is
+// run in the reverse order, and what runs after it in this, so that other libraries' handlers find malloc at work.
+void bellows_fork_watch_start(void);
 void bellows_started(void);
 void bellows_fork_prepare(void);
 void bellows_fork_parent(void);
@@ -127,6 +130,8 @@ uintptr_t bellows_environment(uintptr_t i);
 // Blocks that glibc's malloc handed out reach our free when glibc was bound first: RTLD_DEEPBIND plug-ins,
 // auditors. Found with dlsym(RTLD_NEXT), which may allocate: no lock may be held.
 
+// At set-up: remembers where the break is.
+void bellows_glibc_start(void);
 // Whether glibc's malloc has handed out memory and `block` looks like a chunk of it.
 bool bellows_glibc_owns(uintptr_t block);
 void bellows_glibc_free(uintptr_t block);

@@ -2,7 +2,7 @@
 
 import CShims
 
-/// Says what is wrong with `block`, and aborts.
+/// Says what is wrong with `block`, and aborts. With no lock held: a handler of SIGABRT may fork, or allocate.
 @inline(never)
 package func fail(_ function: StaticString, _ block: UInt, _ reason: StaticString) -> Never {
   var line = start(function, block, reason)
@@ -22,11 +22,18 @@ private func start(_ function: StaticString, _ block: UInt, _ reason: StaticStri
 }
 
 extension Ref where Pointee == Heap {
+  /// The same where the thread may hold locks of this heap.
+  @inline(never)
+  package func fault(_ function: StaticString, _ block: UInt, _ reason: StaticString) -> Never {
+    openOwnLocks()
+    fail(function, block, reason)
+  }
+
   /// Says why `block` cannot be a block of this heap, and aborts.
   @inline(never)
   package func refuse(_ block: UInt, _ function: StaticString) -> Never {
     guard let section = it.arena.section(at: block), it.table.covers(block) else {
-      fail(function, block, "not allocated by Bellows: no section is at this address")
+      fault(function, block, "not allocated by Bellows: no section is at this address")
     }
     let pageblockShift = it.arena.it.geometry.pageblockShift
     let offset = block &- section.it.base
@@ -51,6 +58,7 @@ extension Ref where Pointee == Heap {
     line.append(", page ")
     line.append(page)
     line.append(")")
+    openOwnLocks()
     line.write()
     bellows_abort()
   }

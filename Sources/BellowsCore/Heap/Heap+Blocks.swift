@@ -104,7 +104,7 @@ extension Ref where Pointee == Heap {
       if it.isChecking { checkLive(block, shard, "realloc") }
       let lastFreed = heap.it.freed[Int(shard.it.sizeClass)]
       if shard.owner.bits == heap.address, block == lastFreed || block == shard.it.local {
-        fail("realloc", block, "use of the block freed last")
+        fault("realloc", block, "use of the block freed last")
       }
       let room = shard.sizeClass.bytes
       if bytes <= SizeClass.largestBytes, SizeClass(bytes: bytes) == shard.sizeClass { return block }

@@ -191,7 +191,7 @@ extension Ref where Pointee == Heap {
       guard shard.owner == .unowned,
         zone.ifUsed(section, address, { shard.owner == .unowned && shard.claim() })
       else { return }
-      shard.collectRemote()
+      collectRemote(shard)
       let used = shard.used
       if used != 0 { body(shard, used) }
       if isShared, shard.it.state != .loose { letGo(shard) } else { giveUp(shard) }
@@ -202,7 +202,7 @@ extension Ref where Pointee == Heap {
   private func letGo(_ shard: ShardRef) {
     shard.setUsed(shard.used, tellAfter: shard.used)
     while !shard.disown() {
-      shard.collectRemote()
+      collectRemote(shard)
       shard.setUsed(shard.used, tellAfter: shard.used)
     }
   }

@@ -38,19 +38,19 @@ extension Ref where Pointee == Heap {
   package func checkFree(_ block: UInt, _ shard: ShardRef) {
     checkPlace(block, shard, "free")
     let place = objectBit(block)
-    if bellows_fetch_and(place.word, ~place.bit) & place.bit == 0 { fail("free", block, "double free") }
+    if bellows_fetch_and(place.word, ~place.bit) & place.bit == 0 { fault("free", block, "double free") }
   }
 
   package func checkLive(_ block: UInt, _ shard: ShardRef, _ function: StaticString) {
     checkPlace(block, shard, function)
-    if !isLive(block) { fail(function, block, "use of a freed block") }
+    if !isLive(block) { fault(function, block, "use of a freed block") }
   }
 
   private func checkPlace(_ block: UInt, _ shard: ShardRef, _ function: StaticString) {
     let bytes = shard.sizeClass.bytes
     let offset = block &- shard.it.base
     if offset >= bytes &* UInt(shard.it.total) || offset % bytes != 0 {
-      fail(function, block, "interior pointer: no block starts here")
+      fault(function, block, "interior pointer: no block starts here")
     }
   }
 
@@ -60,7 +60,7 @@ extension Ref where Pointee == Heap {
       // A run may be up to an eighth longer than asked for (the thread's cache), a huge block is exact.
       let usable = usableBytes(block, function)
       if bytes > usable || (bytes < usable &- usable &>> 2 && usable > SizeClass.largestBytes &* 2) {
-        fail(function, block, "wrong size")
+        fault(function, block, "wrong size")
       }
       return
     }
@@ -68,6 +68,6 @@ extension Ref where Pointee == Heap {
       alignment <= 16
       ? (bytes <= SizeClass.largestBytes ? SizeClass(bytes: bytes) : nil)
       : SizeClass(bytes: bytes, alignment: alignment)
-    if expected != shard.sizeClass { fail(function, block, "wrong size") }
+    if expected != shard.sizeClass { fault(function, block, "wrong size") }
   }
 }

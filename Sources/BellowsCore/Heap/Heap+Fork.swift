@@ -4,48 +4,102 @@
 // paths of other threads are not held up, and need not be: they leave a shard's list whole at every
 // instruction, since a free stores the link before the list's head, and the head before the count. So the
 // child recounts from the lists.
+//
+// A fork in a signal handler may have interrupted a slow path of its own thread, or another fork. What that holds it keeps: it
+// goes on after the handler, in the parent and in the child. What others hold who may be waiting for one of these locks is
+// not waited for long. In the child their heaps stay as they are (whose thread was between two steps), and what else
+// is to be taken over waits for the end of the slow path.
 
 import CShims
 
 extension Ref where Pointee == Heap {
-  /// Takes every lock. In the parent, before fork.
+  /// Every lock, in the order of ranks.
+  private func forEachLock(_ body: (Lock) -> Void) {
+    body(registry)
+    forEachHeap { body($0.lock) }
+    forEachList { body($0.lock) }
+    body(hugeTable.lock)
+    it.arena.forEachOwnerLock { body($0) }
+    body(it.arena.growth)
+    it.arena.forEachZone { body($0.lock) }
+  }
+
+  /// The highest rank of the locks that the calling thread holds; 0: it holds none.
+  private var highestRankHeld: UInt32 {
+    var rank: UInt32 = 0
+    forEachLock { if $0.isOwn { rank = max(rank, $0.rank.rawValue) } }
+    return rank
+  }
+
+  /// Takes every lock that the calling thread does not hold. In the parent, before fork.
   package func lockForFork() {
-    registry.acquire()
-    forEachHeap { $0.lock.acquireUnranked() }
-    forEachList { $0.lock.acquireUnranked() }
-    hugeTable.lock.acquireUnranked()
-    it.arena.forEachOwnerLock { $0.acquireUnranked() }
-    it.arena.growth.acquireUnranked()
-    it.arena.forEachZone { $0.lock.acquireUnranked() }
+    let held = highestRankHeld
+    bellows_self_set(bellows_self() &+ BELLOWS_LOCK_FORK)
+    var patience: UInt64? = Self.patience
+    var forEver: UInt64?
+    forEachLock { lock in
+      if lock.rank.rawValue <= held { lock.acquireForFork(&patience) } else { lock.acquireForFork(&forEver) }
+    }
   }
 
-  /// Lets go of every lock. In the parent, after fork.
+  /// Milliseconds that a fork waits in all for those who may be waiting for the thread that it interrupted.
+  private static var patience: UInt64 { 100 }
+
+  /// Lets go of what `lockForFork` took. In the parent, after fork.
   package func unlockAfterFork() {
-    it.arena.forEachZone { $0.lock.release() }
-    it.arena.growth.release()
-    it.arena.forEachOwnerLock { $0.release() }
-    hugeTable.lock.release()
-    forEachList { $0.lock.release() }
-    forEachHeap { $0.lock.release() }
-    registry.release()
+    forEachLock { $0.releaseAfterFork() }
+    bellows_self_set(bellows_self() &- BELLOWS_LOCK_FORK)
   }
 
-  /// In the child: opens every lock and takes over the heaps of the threads that are not there.
+  /// Opens every lock that nobody holds who goes on, and whatever its owner was about is forgotten. For the end.
+  package func openOwnLocks() { forEachLock { if $0.isOwn { $0.release() } } }
+
+  /// In the child: opens every lock and takes over the heaps of the threads that are not there. `parent` is the number
+  /// that the calling thread had in the parent.
   package func adoptAfterFork(_ own: ThreadHeapRef?, parent: UInt32 = 0) {
-    unlockAfterFork()
-    it.arena.forEachZone { $0.recoverAfterFork() }
-    var heap = it.heaps
-    while heap != 0 {
-      let other = ThreadHeapRef(heap)
-      heap = other.it.nextHeap
-      if other.address != own?.address, !other.it.isIdle, other.address != it.commons {
-        other.it.words = 0
-        recount(other)
-        detachThread(other)
+    let before = bellows_self()
+    bellows_self_set(before & ~BELLOWS_LOCK_THREAD | bellows_thread_id())
+    var isInterrupted = false
+    forEachLock {
+      switch $0.inherit(from: before) {
+      case .open: break
+      case .held: isInterrupted = true
+      case .orphaned: if $0.rank == .heap { heap(of: $0).it.isLost = true }
       }
+    }
+    forEachHeap { heap in
+      guard heap.address != own?.address, !heap.it.isIdle, heap.address != it.commons else { return }
+      heap.it.words = 0
+      heap.it.isOrphan = true
+    }
+    bellows_self_set(bellows_self() &- BELLOWS_LOCK_FORK)
+    bellows_store(address &+ Heap.adoptionOffset, UInt(parent) &<< 1 | 1)
+    if !isInterrupted { adopt() }
+  }
+
+  /// Takes over what a fork left for later, if anything. With no lock held.
+  @inline(__always)
+  package func adoptIfDue() {
+    if _slowPath(bellows_load(address &+ Heap.adoptionOffset) != 0) { adopt() }
+  }
+
+  @inline(never)
+  private func adopt() {
+    // In another signal handler, the slow path may still be under way.
+    guard highestRankHeld == 0 else { return }
+    let parent = UInt32(truncatingIfNeeded: bellows_exchange(address &+ Heap.adoptionOffset, 0) &>> 1)
+    it.arena.forEachZone { $0.recoverAfterFork() }
+    forEachHeap { heap in
+      guard heap.it.isOrphan, !heap.it.isLost else { return }
+      heap.it.isOrphan = false
+      recount(heap)
+      detachThread(heap)
     }
     recoverTransition(parent: parent)
   }
+
+  /// The heap whose lock it is.
+  private func heap(of lock: Lock) -> ThreadHeapRef { ThreadHeapRef(lock.word &- ThreadHeap.lockOffset) }
 
   /// In the child of a fork: what another thread was about to take offline comes back; what stays on its way does.
   /// `parent` is the number that the calling thread had in the parent. No lock held.

@@ -41,7 +41,7 @@ extension Ref where Pointee == Heap {
     }
     defer { heap.lock.release() }
     if shard.it.local == block || heap.it.freed[Int(shard.it.sizeClass)] == block {
-      fail("free", block, "double free of the block freed last")
+      fault("free", block, "double free of the block freed last")
     }
     shard.pushLocal(block)
     shard.it.countdown &-= 1
@@ -66,20 +66,25 @@ extension Ref where Pointee == Heap {
     heap.it.heads[place] = 0
     heap.it.freed[place] = 0
     heap.it.room[place] = 0
-    giveBack(list: lists.0, heap)
-    giveBack(list: lists.1, heap)
+    giveBack(list: lists.0, heap, sizeClass)
+    giveBack(list: lists.1, heap, sizeClass)
   }
 
-  private func giveBack(list: UInt, _ heap: ThreadHeapRef) {
+  private func giveBack(list: UInt, _ heap: ThreadHeapRef, _ sizeClass: SizeClass) {
     var block = list
+    // No thread's list is longer than two fillings.
+    var left = 2 &* UInt32(ThreadHeap.room(sizeClass))
     // Neighbours on a list mostly are of one shard.
     var shard = ShardRef(0)
     var start: UInt = 0
     var length: UInt = 0
     while block != 0 {
+      guard left != 0, block & 15 == 0 else { damaged(block) }
+      left &-= 1
       let next = link(block)
       if block &- start >= length {
-        guard let found = self.shard(of: block) else { return }
+        guard let found = self.shard(of: block), found.it.sizeClass == UInt8(truncatingIfNeeded: sizeClass.index)
+        else { damaged(block) }
         shard = found
         start = shard.it.base
         length = UInt(shard.it.spanPages) &<< Page.shift
@@ -128,7 +133,7 @@ extension Ref where Pointee == Heap {
       if !remote.isOwned {
         if shard.claim() { return freeClaimed(block, shard, heap) }
       } else {
-        if remote.block == block { fail("free", block, "double free of the block freed last") }
+        if remote.block == block { fault("free", block, "double free of the block freed last") }
         setLink(block, remote.block)
         if bellows_compare_exchange(shard.remoteAddress, remote.bits, remote.pushing(block).bits) {
           if remote.count == 0 { tellOwner(shard) }
@@ -149,7 +154,7 @@ extension Ref where Pointee == Heap {
 
   /// Frees a block in a shard that nobody owned and that the caller just claimed.
   private func freeClaimed(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef?) {
-    if shard.it.local == block { fail("free", block, "double free of the block freed last") }
+    if shard.it.local == block { fault("free", block, "double free of the block freed last") }
     shard.pushLocal(block)
     let used = shard.used &- 1
     shard.setUsed(used, tellAfter: used)

@@ -31,11 +31,7 @@ extension Ref where Pointee == Heap {
       let span = blocks(page, bytes)
       for block in span.first...span.last { free.insert(block) }
     }
-    var block = shard.it.local
-    while block != 0 {
-      free.insert((block &- shard.it.base) / bytes)
-      block = link(block)
-    }
+    forEachLocal(shard) { free.insert(($0 &- shard.it.base) / bytes) }
     var holes = old
     for page in 0..<UInt(shard.it.spanPages) where old & (1 &<< UInt64(page)) == 0 {
       let span = blocks(page, bytes)
@@ -49,14 +45,11 @@ extension Ref where Pointee == Heap {
   /// Takes the free blocks that touch pages of `holes` off a shard's list.
   private func dropBlocks(_ shard: ShardRef, in holes: UInt64) {
     var kept: UInt = 0
-    var block = shard.it.local
-    while block != 0 {
-      let next = link(block)
+    forEachLocal(shard) { block in
       if !touches(block &- shard.it.base, shard.sizeClass.bytes, holes) {
         setLink(block, kept)
         kept = block
       }
-      block = next
     }
     shard.it.local = kept
     noteHoles(shard, holes)
@@ -146,7 +139,7 @@ extension Ref where Pointee == Heap {
       forEachSlot { slot in
         for _ in 0..<limit {
           guard let shard = abandoned(sizeClass, slot).takeOldest(listedBefore: deadline) else { break }
-          shard.collectRemote()
+          collectRemote(shard)
           returned = returned &+ punchHoles(shard)
           shard.setUsed(shard.used, tellAfter: shard.used)
           perforated(sizeClass, slot).add(shard, .perforated)

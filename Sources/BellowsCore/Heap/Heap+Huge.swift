@@ -52,7 +52,7 @@ extension Ref where Pointee == Heap {
       return false
     }
     if hugeTable.entry(place).it.base != block {
-      fail("free", block, "interior pointer to a large block")
+      fault("free", block, "interior pointer to a large block")
     }
     let mapping = hugeTable.remove(place)
     hugeTable.lock.release()
@@ -70,7 +70,7 @@ extension Ref where Pointee == Heap {
     defer { hugeTable.lock.release() }
     guard let place = hugeTable.find(block) else { return nil }
     let mapping = hugeTable.entry(place).it
-    if mapping.base != block { fail(function, block, "interior pointer to a large block") }
+    if mapping.base != block { fault(function, block, "interior pointer to a large block") }
     return mapping
   }
 

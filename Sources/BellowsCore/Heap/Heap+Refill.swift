@@ -78,7 +78,7 @@ extension Ref where Pointee == Heap {
       let touching = isFirst || (length < few && !isNew(heap, sizeClass))
       let (first, count) = gather(heap, shard, most &- length, touching: touching)
       if first != 0 {
-        list = list != 0 ? join(list, first) : first
+        list = list != 0 ? join(list, first, count: length, sizeClass) : first
         length = length &+ count
         isFirst = false
       } else if shard.it.capacity < shard.it.total || shard.it.holes != 0 {
@@ -91,14 +91,6 @@ extension Ref where Pointee == Heap {
     guard list != 0 else { return 0 }
     heap.it.heads[place] = link(list)
     heap.it.room[place] = room
-    return list
-  }
-
-  /// A list with another at its end.
-  private func join(_ list: UInt, _ other: UInt) -> UInt {
-    var last = list
-    while link(last) != 0 { last = link(last) }
-    setLink(last, other)
     return list
   }
 
@@ -151,7 +143,7 @@ extension Ref where Pointee == Heap {
       }
     }
     guard block != 0 else { return (0, 0) }
-    if length > most { shard.it.local = cut(block, after: most) }
+    if length > most { shard.it.local = cut(block, after: most, shard) }
     let taken = min(length, most)
     bias(shard, used: threaded(shard) &- (length &- taken))
     return (block, taken)
@@ -159,15 +151,6 @@ extension Ref where Pointee == Heap {
 
   /// Blocks that are on some list or live: threaded so far, and not on a page that was returned.
   private func threaded(_ shard: ShardRef) -> UInt32 { UInt32(shard.it.capacity) &- blocksInHoles(shard) }
-
-  /// Ends a list after `count` blocks; answers the rest of it.
-  private func cut(_ list: UInt, after count: UInt32) -> UInt {
-    var last = list
-    for _ in 1..<count { last = link(last) }
-    let rest = link(last)
-    setLink(last, 0)
-    return rest
-  }
 
   /// How many blocks to thread at once: a page full while the thread is new to the class, so that a small
   /// program touches no page that it does not use; 64 KiB once it has shown that it uses them.

@@ -179,7 +179,7 @@ extension Ref where Pointee == Heap {
   /// where `block` lies behind the first byte.
   package func liveRun(_ block: UInt, _ function: StaticString) -> RunWordRef? {
     guard let run = it.arena.run(at: block), run.word.isLive else { return nil }
-    if !block.isAligned(to: Page.granuleBytes) { fail(function, block, "interior pointer to a large block") }
+    if !block.isAligned(to: Page.granuleBytes) { fault(function, block, "interior pointer to a large block") }
     return run
   }
 

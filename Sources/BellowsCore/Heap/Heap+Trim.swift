@@ -131,7 +131,7 @@ extension Ref where Pointee == Heap {
       let current = heap.it.current[place]
       if current != 0 {
         let shard = ShardRef(current)
-        shard.collectRemote()
+        collectRemote(shard)
         if shard.used == 0 {
           heap.it.current[place] = 0
           retire(shard)
@@ -145,7 +145,7 @@ extension Ref where Pointee == Heap {
         let shard = ShardRef(next)
         next = shard.it.next
         guard shard.available != 0 || shard.remote.count != 0 else { continue }
-        shard.collectRemote()
+        collectRemote(shard)
         let used = shard.used
         if used == 0 {
           heap.dequeue(shard)

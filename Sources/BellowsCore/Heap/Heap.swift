@@ -48,6 +48,8 @@ package struct Heap: BitwiseCopyable {
   package var nextOnArena: UInt
   /// Whether a shared slot was filled since they were emptied (Heap+Runs.swift). Atomic.
   package var sharedSlotsFilled: UInt
+  /// What the child of a fork has to take over yet: 1 and twice the number that the thread had in the parent; 0: nothing.
+  package var adoption: UInt
 
   package static var commonsOffset: UInt { 8 }
   package static var heapsOffset: UInt { 16 }
@@ -57,6 +59,7 @@ package struct Heap: BitwiseCopyable {
   package static var cagesOffset: UInt { 136 }
   package static var epochOffset: UInt { 144 }
   package static var sharedSlotsFilledOffset: UInt { 160 }
+  package static var adoptionOffset: UInt { 168 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
   /// The slots that all threads share (Heap+Runs.swift).
@@ -247,7 +250,7 @@ extension Ref where Pointee == Heap {
   /// it is worth choosing, else just unowned until somebody frees in it.
   func giveUp(_ shard: ShardRef) {
     repeat {
-      shard.collectRemote()
+      collectRemote(shard)
       let used = shard.used
       if used == 0 {
         unlist(shard)

@@ -135,17 +135,6 @@ extension Ref where Pointee == Shard {
     return RemoteWord(bellows_exchange(remoteAddress, RemoteWord.ownedEmpty.bits))
   }
 
-  /// Moves what others freed to `local`. The owner's.
-  package func collectRemote() {
-    let taken = takeRemote()
-    guard taken.count != 0 else { return }
-    var last = taken.block
-    while link(last) != 0 { last = link(last) }
-    setLink(last, it.local)
-    it.local = taken.block
-    setUsed(used &- UInt32(truncatingIfNeeded: taken.count), tellAfter: 1)
-  }
-
   /// Puts a block that the owner freed on `local`.
   @inline(__always)
   package func pushLocal(_ block: UInt) {

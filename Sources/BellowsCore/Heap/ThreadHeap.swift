@@ -55,6 +55,10 @@ package struct ThreadHeap: BitwiseCopyable {
   package var isIdle: Bool
   /// Used under its lock alone, by any thread: no hit path knows it.
   package var isShared: Bool
+  /// In the child of a fork: its thread is not there, and what it has is to be taken over; or it was between two steps, and
+  /// what it has stays as it is for ever.
+  package var isOrphan: Bool
+  package var isLost: Bool
   /// The `Heap.epoch` up to which nothing of it lies in a section that goes offline. Under the lock.
   package var epoch: UInt
   // Where the thread runs (Heap+Nodes.swift). Its own.
@@ -67,6 +71,7 @@ package struct ThreadHeap: BitwiseCopyable {
   /// Counts requests for pages.
   package var nodeRequests: UInt8
 
+  package static var lockOffset: UInt { 320 }
   /// Where `slots` is.
   package static var slotsOffset: UInt { 328 }
   /// Where `foreign` is.
@@ -100,7 +105,7 @@ package struct ThreadHeap: BitwiseCopyable {
 package typealias ThreadHeapRef = Ref<ThreadHeap>
 
 extension Ref where Pointee == ThreadHeap {
-  package var lock: Lock { Lock(address &+ 320, .heap) }
+  package var lock: Lock { Lock(address &+ ThreadHeap.lockOffset, .heap) }
 
   /// Takes the lock and notes that the thread is active.
   func enterSlowPath() {

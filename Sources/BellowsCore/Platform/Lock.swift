@@ -1,4 +1,8 @@
-// A lock of one word that sleeps on a futex: 0 open, 1 held, 2 held with sleepers.
+// A lock of one word that sleeps on a futex. The word names the owner, so that a fork in a signal handler can tell what the
+// thread that it interrupted holds (Heap+Fork.swift).
+//
+//     31        30 ── 22      21 ── 0
+//     sleepers  forks         thread number       0: open
 //
 // Locks of the ranks huge, growth and zone count in the four bytes behind the word how often they were taken and
 // opened: odd while somebody changes what they guard. That is how a reader in another process, which can take no
@@ -41,21 +45,21 @@ package struct Lock: Sendable {
   @inline(__always)
   package func acquire() {
     checkRank()
-    if !bellows_lock_try(word) { wait() }
+    if !bellows_lock_try(word, bellows_self()) { wait() }
     beginChange()
     noteHeld()
   }
 
-  /// Takes the lock beside others of its rank: for fork, which takes them all.
+  /// Takes the lock beside others of its rank.
   package func acquireUnranked() {
-    if !bellows_lock_try(word) { wait() }
+    if !bellows_lock_try(word, bellows_self()) { wait() }
     beginChange()
     noteHeld()
   }
 
   /// Takes the lock if nobody has it. Exempt from the rank order, since it cannot wait.
   package func tryAcquire() -> Bool {
-    guard bellows_lock_try(word) else { return false }
+    guard bellows_lock_try(word, bellows_self()) else { return false }
     beginChange()
     noteHeld()
     return true
@@ -65,7 +69,7 @@ package struct Lock: Sendable {
   package func release() {
     noteReleased()
     endChange()
-    if _slowPath(bellows_lock_open(word) == 2) { bellows_futex_wake(word) }
+    if _slowPath(bellows_lock_open(word) & BELLOWS_LOCK_SLEEPERS != 0) { bellows_futex_wake(word) }
   }
 
   private var countsChanges: Bool {
@@ -77,11 +81,65 @@ package struct Lock: Sendable {
   @inline(never)
   private func wait() {
     // The holders' work is short (no system call in most), so a brief spin often saves the sleep.
+    let own = bellows_self()
     for _ in 0..<40 {
-      if bellows_load32(word) == 0, bellows_lock_try(word) { return }
+      if bellows_load32(word) == 0, bellows_lock_try(word, own) { return }
       bellows_pause()
     }
-    while bellows_lock_contend(word) != 0 { bellows_futex_wait(word, 2) }
+    // Whoever slept does not know whether another one still does.
+    while !bellows_lock_try(word, own | BELLOWS_LOCK_SLEEPERS) {
+      let seen = bellows_load32(word)
+      guard seen != 0 else { continue }
+      let marked = seen | BELLOWS_LOCK_SLEEPERS
+      if seen == marked || bellows_compare_exchange32(word, seen, marked) { bellows_futex_wait(word, marked) }
+    }
+  }
+
+  // MARK: Fork
+
+  /// The owner: what `bellows_self` answered to it; 0: open.
+  private var owner: UInt32 { bellows_load32(word) & ~BELLOWS_LOCK_SLEEPERS }
+
+  /// Whether the calling thread holds it.
+  package var isOwn: Bool { owner & BELLOWS_LOCK_THREAD == bellows_self() & BELLOWS_LOCK_THREAD }
+
+  /// Takes the lock unless the calling thread holds it: in a signal handler it may have interrupted itself.
+  ///
+  /// `patience`: milliseconds to wait, which are counted down; nil: as long as it takes. After that the lock stays
+  /// with whoever has it.
+  package func acquireForFork(_ patience: inout UInt64?) {
+    guard !isOwn else { return }
+    if !bellows_lock_try(word, bellows_self()) {
+      guard patience != nil else { return acquireUnranked() }
+      while !bellows_lock_try(word, bellows_self()) {
+        guard let left = patience, left > 0 else { return }
+        bellows_futex_wait_for(word, bellows_load32(word), 1)
+        patience = left &- 1
+      }
+    }
+    beginChange()
+    noteHeld()
+  }
+
+  /// Opens the lock if the calling thread took it for the fork that it is in.
+  package func releaseAfterFork() { if owner == bellows_self() { release() } }
+
+  package enum Inheritance { case open, held, orphaned }
+
+  /// In the child of a fork, whose one thread was called `parent` before: opens the lock, unless the slow path that
+  /// the fork interrupted holds it and goes on in the child too.
+  package func inherit(from parent: UInt32) -> Inheritance {
+    let owner = owner
+    guard owner != 0 else { return .open }
+    let isOfParent = owner & BELLOWS_LOCK_THREAD == parent & BELLOWS_LOCK_THREAD
+    if isOfParent, owner != parent {
+      bellows_store32(word, owner & ~BELLOWS_LOCK_THREAD | bellows_self() & BELLOWS_LOCK_THREAD)
+      return .held
+    }
+    if countsChanges, bellows_load32(word &+ 4) & 1 != 0 { endChange() }
+    bellows_store32(word, 0)
+    if isOfParent { noteReleased() }
+    return isOfParent ? .open : .orphaned
   }
 
   #if DEBUG && !hasFeature(Embedded)
