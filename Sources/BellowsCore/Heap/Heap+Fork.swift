@@ -89,6 +89,7 @@ extension Ref where Pointee == Heap {
     guard highestRankHeld == 0 else { return }
     let parent = UInt32(truncatingIfNeeded: bellows_exchange(address &+ Heap.adoptionOffset, 0) &>> 1)
     it.arena.forEachZone { $0.recoverAfterFork() }
+    bellows_store(address &+ Heap.slotPagesOffset, sharedSlotPages())
     forEachHeap { heap in
       guard heap.it.isOrphan, !heap.it.isLost else { return }
       heap.it.isOrphan = false

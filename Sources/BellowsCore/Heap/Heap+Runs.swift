@@ -53,7 +53,7 @@ extension Ref where Pointee == Heap {
     guard bellows_load(slot) == 0 else { return false }
     run.word = .kept(pages: pages)
     if bellows_compare_exchange(slot, 0, block) {
-      if bin.index >= RunBin.ownCount { noteSharedSlot() }
+      if bin.index >= RunBin.ownCount { noteSharedSlot(pages) }
       return true
     }
     // Another thread was sooner: the run is live again.
@@ -62,9 +62,11 @@ extension Ref where Pointee == Heap {
   }
 
   @inline(never)
-  private func noteSharedSlot() {
+  private func noteSharedSlot(_ pages: UInt) {
     if bellows_load(sharedSlotsFilled) == 0 { bellows_store(sharedSlotsFilled, 1) }
+    _ = bellows_fetch_add(address &+ Heap.slotPagesOffset, pages)
     tick()
+    giveBackKept(pages)
   }
 
   /// Gives the runs in a thread's slots back to the zone. Any thread.
@@ -74,6 +76,7 @@ extension Ref where Pointee == Heap {
   @discardableResult
   package func emptySharedSlots() -> Bool {
     bellows_store(sharedSlotsFilled, 0)
+    bellows_store(address &+ Heap.slotPagesOffset, 0)
     return emptySlots(RunBin.ownCount, RunBin.count, ThreadHeapRef(0))
   }
 
@@ -94,7 +97,7 @@ extension Ref where Pointee == Heap {
 
   /// Pages of the runs in slots.
   package func slottedPages() -> UInt {
-    var pages = slottedPages(RunBin.ownCount, RunBin.count, ThreadHeapRef(0))
+    var pages = sharedSlotPages()
     var heap = it.heaps
     while heap != 0 {
       pages = pages &+ slottedPages(0, RunBin.ownCount, ThreadHeapRef(heap))
@@ -102,6 +105,9 @@ extension Ref where Pointee == Heap {
     }
     return pages
   }
+
+  /// Those of the slots that all threads share.
+  func sharedSlotPages() -> UInt { slottedPages(RunBin.ownCount, RunBin.count, ThreadHeapRef(0)) }
 
   private func slottedPages(_ first: UInt, _ end: UInt, _ heap: ThreadHeapRef) -> UInt {
     var pages: UInt = 0

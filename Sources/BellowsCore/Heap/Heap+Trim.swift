@@ -68,6 +68,26 @@ extension Ref where Pointee == Heap {
     let ticks = bellows_load(address &+ Heap.ticksOffset) &+ 1
     bellows_store(address &+ Heap.ticksOffset, ticks)
     if ticks & 15 == 0 { lookAtClock() }
+    it.arena.forEachZone { if _slowPath($0.hasSurplus) { giveBackSurplus($0) } }
+  }
+
+  @inline(never)
+  private func giveBackSurplus(_ zone: ZoneRef) { if zone.owesPages() { zone.purge(dirtySince: .max) } }
+
+  /// The same where a run of `pages` pages was put into a shared slot: these are used memory to the zone. To add them up takes
+  /// 60 loads, so it is done for long runs and for each eighth of the others.
+  func giveBackKept(_ pages: UInt) {
+    guard pages >= 512 || bellows_load(address &+ Heap.ticksOffset) & 7 == 0 else { return }
+    let kept = sharedSlotPages()
+    guard kept > Zone.leastSurplus else { return }
+    let put = bellows_load(address &+ Heap.slotPagesOffset)
+    let zone = it.arena.it.zone
+    if zone.owesPages(kept: kept, reused: put > kept ? put &- kept : 0) {
+      emptySharedSlots()
+      zone.purge(dirtySince: .max)
+    } else {
+      bellows_store(address &+ Heap.slotPagesOffset, kept)
+    }
   }
 
   /// Purges what is due, twice in a purge delay at most.

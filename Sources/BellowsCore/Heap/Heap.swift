@@ -50,6 +50,8 @@ package struct Heap: BitwiseCopyable {
   package var sharedSlotsFilled: UInt
   /// What the child of a fork has to take over yet: 1 and twice the number that the thread had in the parent; 0: nothing.
   package var adoption: UInt
+  /// Pages put into shared slots since they were emptied or looked at. Atomic.
+  package var slotPages: UInt
 
   package static var commonsOffset: UInt { 8 }
   package static var heapsOffset: UInt { 16 }
@@ -60,6 +62,7 @@ package struct Heap: BitwiseCopyable {
   package static var epochOffset: UInt { 144 }
   package static var sharedSlotsFilledOffset: UInt { 160 }
   package static var adoptionOffset: UInt { 168 }
+  package static var slotPagesOffset: UInt { 176 }
   /// Where the table of huge blocks is, behind the fields above.
   package static var hugeOffset: UInt { 256 }
   /// The slots that all threads share (Heap+Runs.swift).

@@ -203,10 +203,16 @@ extension Ref where Pointee == Zone {
 
   private func take(_ place: PagePlace, _ pages: UInt) -> PageRun {
     let clean = mark(place.block, first: place.first, pages: pages)
-    it.usedPages = it.usedPages &+ pages
+    countTaken(pages)
     let start = address(of: place.block) &+ place.first &<< Page.shift
     enter(SectionRef(place.block.it.section), start, pages)
     return PageRun(address: start, pages: pages, isZero: clean)
+  }
+
+  @inline(__always)
+  private func countTaken(_ pages: UInt) {
+    it.usedPages = it.usedPages &+ pages
+    it.takenPages = it.takenPages &+ pages
   }
 
   /// Marks free pages as used; true if none was dirty.
@@ -301,7 +307,7 @@ extension Ref where Pointee == Zone {
       if !mark(block, first: first, pages: count) { clean = false }
     }
     enter(section, address, pages)
-    it.usedPages = it.usedPages &+ pages
+    countTaken(pages)
     return PageRun(address: address, pages: pages, isZero: clean)
   }
 
@@ -331,7 +337,10 @@ extension Ref where Pointee == Zone {
     lock.acquire()
     defer { lock.release() }
     it.usedPages = it.usedPages &- pages
-    if !isAbsent { it.dirtyPages = it.dirtyPages &+ pages }
+    if !isAbsent {
+      it.dirtyPages = it.dirtyPages &+ pages
+      if it.dirtyPages > it.surplusLimit { noteSurplus() }
+    }
     let isLeaving = !isAbsent && section.returnsAtOnce
     var now: UInt64 = 0
     forEachBlock(section, address, pages) { block, first, count in

@@ -168,6 +168,7 @@ extension Ref where Pointee == Zone {
   package func recoverAfterFork() {
     lock.acquire()
     defer { lock.release() }
+    forgetTaken()
     var next = it.firstSection
     while next != 0 {
       let section = SectionRef(next)

@@ -34,6 +34,8 @@ package struct Zone: BitwiseCopyable {
   package var next: UInt
   /// Nodes that memory comes from while others are kept off, as bits; 0: as each section says. Atomic (Arena+Avoid.swift).
   package var serving: UInt
+  /// 1: more is dirty than `surplusLimit`. Atomic (Zone+Surplus.swift).
+  package var hasSurplus: UInt
   package var platform: Platform
   package var geometry: Geometry
 
@@ -66,6 +68,16 @@ package struct Zone: BitwiseCopyable {
   package var returnedPages: UInt
   /// Calls that returned them.
   package var returnCalls: UInt
+
+  // When who frees is to give back (Zone+Surplus.swift).
+
+  /// So many dirty pages are too many.
+  package var surplusLimit: UInt
+  /// Pages handed out since the start, and what it was at the last look.
+  package var takenPages: UInt
+  package var takenAtLook: UInt
+  /// When the limit was last raised, in milliseconds.
+  package var surplusTime: UInt64
 
   // Under the growth lock, in pages (Arena+ZoneChoice.swift).
 
@@ -107,6 +119,7 @@ extension Ref where Pointee == Zone {
     it.node = node
     it.number = number
     it.kind = kind
+    it.surplusLimit = Zone.leastSurplus
   }
 
   /// Free pages that can be allocated.
