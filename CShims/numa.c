@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "bellows_calls.h"
 
@@ -84,21 +83,6 @@ static bool takes_what_is_near(void) {
   return bellows_thread_policy(&mode, &nodes) == 0 && (mode == 0 || mode == 4 || (mode == 1 && nodes == 0));
 }
 
-static bool is_filtered(void) { return bellows_call(SYS_prctl, PR_GET_SECCOMP) != 0; }
-
-intptr_t bellows_local_node(void) {
-  bool is_elsewhere = !is_filtered() && !takes_what_is_near();
-  return is_elsewhere ? -ENODEV : bellows_current_node();
-}
-
-intptr_t bellows_local_nodes(uint64_t *nodes) {
-  *nodes = 0;
-  intptr_t result = is_filtered() ? 0 : bellows_allowed_nodes(nodes);
-  // A machine with one node is not asked more than that.
-  if (result == 0 && (*nodes & (*nodes - 1)) != 0 && !takes_what_is_near()) *nodes = 0;
-  return result;
-}
-
 // Writes "/sys/devices/system/node/node12/NAME" into `path`, which has room for it, without printf: this runs where nothing may
 // allocate.
 static void node_path(char *path, unsigned node, const char *name) {
@@ -129,6 +113,35 @@ static unsigned number(const char **at) {
   unsigned value = 0;
   for (; **at >= '0' && **at <= '9'; ++*at) value = value * 10 + (unsigned)(**at - '0');
   return value;
+}
+
+// Whether there may be several nodes. Who cannot tell takes one: nothing else is asked then.
+static bool may_be_several(void) {
+  char online[512];
+  if (read_file("/sys/devices/system/node/online", online, sizeof online) <= 0) return false;
+  const char *at = online;
+  number(&at);
+  return *at == '-' || *at == ',';
+}
+
+// Under a system call filter what is asked here might be the end of the process. To ask for the filter (prctl) might, too; the
+// dynamic loader opens and reads files.
+static bool is_filtered(void) {
+  char status[4096];
+  if (read_file("/proc/thread-self/status", status, sizeof status) <= 0) return true;
+  const char *mode = strstr(status, "\nSeccomp:");
+  return mode != NULL && strstr(mode, "\t0\n") != mode + strlen("\nSeccomp:");
+}
+
+intptr_t bellows_local_node(void) { return takes_what_is_near() ? bellows_current_node() : -ENODEV; }
+
+intptr_t bellows_local_nodes(uint64_t *nodes) {
+  *nodes = 1;
+  if (!may_be_several()) return 0;
+  *nodes = 0;
+  intptr_t result = is_filtered() ? 0 : bellows_allowed_nodes(nodes);
+  if (result == 0 && (*nodes & (*nodes - 1)) != 0 && !takes_what_is_near()) *nodes = 0;
+  return result;
 }
 
 intptr_t bellows_node_distances(unsigned node, uint8_t *distances, size_t count) {

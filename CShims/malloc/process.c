@@ -105,13 +105,12 @@ uintptr_t bellows_environment(uintptr_t i) {
   return 0;
 }
 
-int bellows_file_descriptor(uintptr_t file) {
-  fflush((FILE *)file);
-  return fileno((FILE *)file);
-}
-
+// stdio's functions are cancellation points, and malloc_info is none.
 void bellows_file_write(uintptr_t file, uintptr_t text, uintptr_t length) {
+  int before;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
   fwrite((const void *)text, 1, length, (FILE *)file);
+  pthread_setcancelstate(before, NULL);
 }
 
 int bellows_drain_tell(uintptr_t function, uintptr_t context, uintptr_t done, uintptr_t total) {

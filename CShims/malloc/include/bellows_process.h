@@ -156,8 +156,6 @@ struct bellows_mallinfo {
 struct bellows_mallinfo2 {
   size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
 };
-// The descriptor of a FILE, after its buffer was flushed; -1: it has none.
-int bellows_file_descriptor(uintptr_t file);
 void bellows_file_write(uintptr_t file, uintptr_t text, uintptr_t length);
 
 #endif

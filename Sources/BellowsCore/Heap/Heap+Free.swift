@@ -90,6 +90,7 @@ extension Ref where Pointee == Heap {
         length = UInt(shard.it.spanPages) &<< Page.shift
       }
       if shard.owner.bits == heap.address {
+        guard shard.used != 0 else { damaged(block) }
         shard.pushLocal(block)
         shard.it.countdown &-= 1
         if shard.it.countdown == 0 {
@@ -114,6 +115,8 @@ extension Ref where Pointee == Heap {
   }
 
   private func report(_ shard: ShardRef, _ heap: ThreadHeapRef) {
+    // The shard that blocks come from counts one more than it has out: it is never the one.
+    guard shard.it.state == .partial || shard.it.state == .cooling else { damaged(shard.it.base) }
     heap.dequeue(shard)
     if shard.used == 0 {
       retire(shard)
@@ -155,6 +158,7 @@ extension Ref where Pointee == Heap {
   /// Frees a block in a shard that nobody owned and that the caller just claimed.
   private func freeClaimed(_ block: UInt, _ shard: ShardRef, _ heap: ThreadHeapRef?) {
     if shard.it.local == block { fault("free", block, "double free of the block freed last") }
+    guard shard.used != 0 else { damaged(block) }
     shard.pushLocal(block)
     let used = shard.used &- 1
     shard.setUsed(used, tellAfter: used)

@@ -39,6 +39,7 @@ extension Ref where Pointee == Heap {
   package func collectRemote(_ shard: ShardRef) {
     let taken = shard.takeRemote()
     guard taken.count != 0 else { return }
+    if taken.count > UInt(shard.used) { damaged(taken.block) }
     var last = taken.block
     for _ in 1..<taken.count where link(last) != 0 { last = next(last, shard) }
     if link(last) != 0 { damaged(last) }

@@ -143,6 +143,7 @@ extension Ref where Pointee == Heap {
       }
     }
     guard block != 0 else { return (0, 0) }
+    if length > threaded(shard) { damaged(block) }
     if length > most { shard.it.local = cut(block, after: most, shard) }
     let taken = min(length, most)
     bias(shard, used: threaded(shard) &- (length &- taken))

@@ -238,7 +238,7 @@ extension Ref where Pointee == Arena {
   /// Adds a section whose pages come from `node` as long as it has any. Where the system has no policy for that node, of no
   /// node in particular, and nobody asks for that node again. Under the growth lock.
   private func addSection(for node: Int32) -> SectionRef? {
-    learnNodes()
+    if isSpread { learnNodes() }
     let node = growsOn(node) && makeZone(node: node) != nil ? node : -1
     return it.blockSections > 1 ? addBlock(node: node) : addSection(node: node)
   }
@@ -294,6 +294,15 @@ extension Ref where Pointee == Arena {
       } catch { return false }
     }
     return true
+  }
+
+  /// Looks whether a second node was plugged in. Reads files, which is nothing for a program's thread: the helper does it.
+  /// Takes the growth lock.
+  package func lookForNodes() {
+    guard it.followsNodes, !isSpread else { return }
+    growth.acquire()
+    learnNodes()
+    growth.release()
   }
 
   /// Memory of a node that was plugged in since the start is grown on from now on. Three system calls, for each section. A thread
