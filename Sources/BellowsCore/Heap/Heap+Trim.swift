@@ -71,13 +71,18 @@ extension Ref where Pointee == Heap {
     it.arena.forEachZone { if _slowPath($0.hasSurplus) { giveBackSurplus($0) } }
   }
 
+  /// Who asked for a delay of a minute or more wants to keep what is freed, however much it is.
+  private var givesBackSurplus: Bool { it.purgeDelay < 60_000 }
+
   @inline(never)
-  private func giveBackSurplus(_ zone: ZoneRef) { if zone.owesPages() { zone.purge(dirtySince: .max) } }
+  private func giveBackSurplus(_ zone: ZoneRef) {
+    if givesBackSurplus, zone.owesPages() { zone.purge(dirtySince: .max) }
+  }
 
   /// The same where a run of `pages` pages was put into a shared slot: these are used memory to the zone. To add them up takes
   /// 60 loads, so it is done for long runs and for each eighth of the others.
   func giveBackKept(_ pages: UInt) {
-    guard pages >= 512 || bellows_load(address &+ Heap.ticksOffset) & 7 == 0 else { return }
+    guard pages >= 512 || bellows_load(address &+ Heap.ticksOffset) & 7 == 0, givesBackSurplus else { return }
     let kept = sharedSlotPages()
     guard kept > Zone.leastSurplus else { return }
     let put = bellows_load(address &+ Heap.slotPagesOffset)

@@ -164,9 +164,10 @@ import Testing
     fixture.arena.spread(over: 1)
     let thread = try #require(HeapUser(fixture.heap))
     #expect(fixture.arena.knownSection(at: thread.malloc(1000)).it.memory.node == -1)
-    // Memory of node 2 comes, and the heap sees it when it grows next.
+    // Memory of node 2 comes, the helper sees it, and the heap grows on it next.
     double.nodes?.allowed = 5
     double.nodes?.current = 2
+    fixture.arena.lookForNodes()
     _ = (0..<9).map { _ in thread.malloc(2 << 20) }
     let last = (0..<40).map { _ in thread.malloc(300_000) }.last!
     #expect(fixture.arena.knownSection(at: last).it.memory.node == 2)
