@@ -78,4 +78,71 @@ import Testing
     for block in live { sweeper.free(block) }
     try fixture.compareEmptyHeap()
   }
+
+  // MARK: In a signal handler
+
+  /// What the thread holds already it keeps: in the parent, in the child, and in a fork within a fork.
+  @Test func whatIsHeldIsKept() throws {
+    let fixture = try #require(ArenaFixture())
+    let users = try users(2, fixture)
+    let own = try #require(users[0].own)
+    let self0 = bellows_self()
+    own.lock.acquire()
+    fixture.zone.lock.acquire()
+    fixture.heap.lockForFork()
+    fixture.heap.lockForFork()
+    fixture.heap.unlockAfterFork()
+    #expect(fixture.heap.registry.isOwn, "the outer fork still holds it")
+    #expect(users[1].own!.lock.isOwn)
+    fixture.heap.unlockAfterFork()
+    #expect(bellows_self() == self0)
+    #expect(own.lock.isOwn && fixture.zone.lock.isOwn && !fixture.heap.registry.isOwn)
+    #expect(!users[1].own!.lock.isOwn)
+    fixture.zone.lock.release()
+    own.lock.release()
+    for user in users { user.leave() }
+    try fixture.compareEmptyHeap()
+  }
+
+  /// The child takes over what is not its own when the interrupted slow path has ended, and not before.
+  @Test func adoptionWaitsForTheSlowPath() throws {
+    let fixture = try #require(ArenaFixture())
+    let users = try users(3, fixture)
+    let own = try #require(users[0].own)
+    let live = users.flatMap { user in (0..<300).map { _ in user.malloc(200) } }
+    own.lock.acquire()
+    fixture.heap.lockForFork()
+    fixture.heap.adoptAfterFork(own)
+    #expect(own.lock.isOwn && !fixture.heap.registry.isOwn && !fixture.zone.lock.isOwn)
+    #expect(!users[1].own!.it.isIdle)
+    fixture.heap.adoptIfDue()
+    #expect(!users[1].own!.it.isIdle, "the slow path still holds a lock")
+    own.lock.release()
+    fixture.heap.adoptIfDue()
+    #expect(users[1].own!.it.isIdle && users[2].own!.it.isIdle && !own.it.isIdle)
+    for block in live { users[0].free(block) }
+    users[0].leave()
+    try fixture.compareEmptyHeap()
+  }
+
+  /// A thread that waits for a lock which the interrupted one holds is not waited for; in the child, what it has is left.
+  @Test func whoWaitsForTheForkerIsLeft() throws {
+    let fixture = try #require(ArenaFixture())
+    let users = try users(3, fixture)
+    let own = try #require(users[0].own)
+    let other = try #require(users[1].own)
+    let stranger = bellows_self() ^ 1
+    fixture.zone.lock.acquire()
+    bellows_store32(other.lock.word, stranger)
+    fixture.heap.lockForFork()
+    #expect(bellows_load32(other.lock.word) == stranger)
+    #expect(users[2].own!.lock.isOwn)
+    fixture.heap.adoptAfterFork(own)
+    #expect(bellows_load32(other.lock.word) == 0)
+    fixture.zone.lock.release()
+    fixture.heap.adoptIfDue()
+    #expect(other.it.isLost && !other.it.isIdle && users[2].own!.it.isIdle)
+    let again = (0..<2000).map { _ in users[0].malloc(64) }
+    for block in again { users[0].free(block) }
+  }
 }
