@@ -16,7 +16,7 @@
 #define BELLOWS_VERSION_TEXT "0.1.0"
 
 // Raised by every change to the records below: their fields, their sizes, what their words mean.
-enum { BELLOWS_HEADER_LAYOUT = 2 };
+enum { BELLOWS_HEADER_LAYOUT = 3 };
 
 struct bellows_header {
   uint64_t magic;
