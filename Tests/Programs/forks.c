@@ -147,15 +147,17 @@ static void in_handler(int argc, char **argv) {
   CHECK(argc > 0);
   const char *what = argv[0];
   int count = (int)number_at(argc, argv, 1, 300);
+  // Whoever started this may have had it blocked.
+  sigset_t alarm_signal;
+  sigemptyset(&alarm_signal), sigaddset(&alarm_signal, SIGALRM);
+  sigprocmask(SIG_UNBLOCK, &alarm_signal, NULL);
   bool is_fork = strcmp(what, "fork") == 0, is_threads = strcmp(what, "threads") == 0;
   goes_on = !is_fork;
   pthread_t threads[2];
   if (is_threads) {
-    sigset_t alarms, before;
-    sigemptyset(&alarms), sigaddset(&alarms, SIGALRM);
-    pthread_sigmask(SIG_BLOCK, &alarms, &before);
+    pthread_sigmask(SIG_BLOCK, &alarm_signal, NULL);
     for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, beside, NULL) == 0);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &alarm_signal, NULL);
   }
   signal(SIGALRM, fork_here);
   struct itimerval every = {{0, 2000}, {0, 2000}};

@@ -83,7 +83,8 @@ extension Ref where Pointee == Heap {
       left &-= 1
       let next = link(block)
       if block &- start >= length {
-        guard let found = self.shard(of: block), found.it.sizeClass == UInt8(truncatingIfNeeded: sizeClass.index)
+        guard let found = self.shard(of: block),
+          found.it.sizeClass == UInt8(truncatingIfNeeded: sizeClass.index)
         else { damaged(block) }
         shard = found
         start = shard.it.base

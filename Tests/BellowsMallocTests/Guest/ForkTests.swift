@@ -43,13 +43,16 @@ extension Guest {
       #expect(child.errorLines.count <= 1, "\(child)")
     }
 
-    @Test("who only frees gives back", arguments: ["100", "1000", "30000", "100000", "1000000"], ["child", "self"])
+    @Test(
+      "who only frees gives back", arguments: ["100", "1000", "30000", "100000", "1000000"],
+      ["child", "self"])
     func onlyFrees(bytes: String, who: String) {
       expectOK(
         Library.run("forks", "only-frees", bytes, who, environment: ["BELLOWS_THREAD": "0"], limit: 60))
     }
 
-    @Test("what is taken and freed in turn is not given back", arguments: ["9000000", "20000000", "60000000"])
+    @Test(
+      "what is taken and freed in turn is not given back", arguments: ["9000000", "20000000", "60000000"])
     func pingPong(bytes: String) {
       expectOK(Library.run("forks", "ping-pong", bytes, environment: ["BELLOWS_THREAD": "0"]))
     }
