@@ -191,3 +191,7 @@ func fillStatistics(_ out: UInt, _ size: UInt) {
     Ref<UInt>(out &+ UInt(bitPattern: index) &* 8).it = figures[index]
   }
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_introspection)
+func namesIntrospection() { bellows_names_introspection() }

@@ -35,6 +35,33 @@ struct StructureTests {
     #expect(protected.isEmpty, "\(protected)")
   }
 
+  /// Valgrind, gdb and perf pass over symbols that are not functions or have no size.
+  @Test("every exported function has a type and a size, and the object has a name")
+  func symbols() throws {
+    let defined = lines("readelf", "--dyn-syms", "-W").filter { $0.count == 8 && Int($0[6]) != nil }
+    #expect(defined.count > 51)
+    #expect(defined.filter { $0[2] == "0" || $0[3] != ($0[7] == "bellows_process_header" ? "OBJECT" : "FUNC") } == [])
+    let dynamic = Child.run(["readelf", "-dW", Library.path]).output
+    #expect(dynamic.contains("Library soname: [libbellows-malloc.so]"))
+  }
+
+  /// What takes its names from symbols takes the strong one: perf, of several, the longest.
+  @Test("free is called free and malloc malloc")
+  func namesOfHitPaths() {
+    let symbols = lines("nm", "-D", "--defined-only").filter { $0.count == 3 }
+    for name in ["malloc", "free"] {
+      let place = symbols.first { $0[2] == name[...] }?[0]
+      let strong = symbols.filter { $0[0] == place && $0[1] == "T" && !$0[2].hasPrefix("__") }.map { $0[2] }
+      #expect(strong == [name[...]])
+    }
+  }
+
+  @Test("debugging information that Debian 12's valgrind can read")
+  func debuggingInformation() {
+    let versions = Set(lines("readelf", "--debug-dump=info").filter { $0.first == "Version:" }.compactMap { $0.last })
+    #expect(versions == ["4"])
+  }
+
   @Test("needs libc alone")
   func needed() {
     let needed = lines("readelf", "-dW").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
