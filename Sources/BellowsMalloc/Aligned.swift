@@ -48,10 +48,10 @@ func alignedAlloc(_ alignment: UInt, _ bytes: UInt) -> UInt {
   return orOutOfMemory(allocateAligned(alignment, bytes))
 }
 
-/// memalign: as glibc's, an alignment that is no power of two is rounded up to one.
+/// memalign: as glibc's, an alignment that is no power of two is rounded up to one, and one that cannot be is EINVAL.
 @c(bw_memalign)
 func memalignEntry(_ alignment: UInt, _ bytes: UInt) -> UInt {
-  guard alignment <= 1 &<< 62 else {
+  guard alignment <= 1 &<< 63 else {
     bellows_set_errno(invalidArgument)
     return 0
   }
