@@ -38,8 +38,8 @@ enum { ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
 static intptr_t address_or_error(void *result) { return result == MAP_FAILED ? -errno : (intptr_t)result; }
 static intptr_t zero_or_error(int result) { return result == 0 ? 0 : -errno; }
 
-static intptr_t reserve(uintptr_t hint, size_t length, bool exactly) {
-  int flags = ANONYMOUS | (exactly ? MAP_FIXED_NOREPLACE : 0);
+static intptr_t reserve(uintptr_t hint, size_t length, bool exactly, bool charged) {
+  int flags = (ANONYMOUS & ~(charged ? MAP_NORESERVE : 0)) | (exactly ? MAP_FIXED_NOREPLACE : 0);
   void *got = mmap((void *)hint, length, PROT_NONE, flags, -1, 0);
   if (exactly && got != MAP_FAILED && got != (void *)hint) {
     // A kernel before 4.17 takes MAP_FIXED_NOREPLACE for a mere hint.
@@ -138,7 +138,7 @@ static intptr_t charges_open(void) {
 static intptr_t perform(uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d) {
   void *address = (void *)a;
   switch (call) {
-    case BELLOWS_RESERVE: return reserve(a, b, c != 0);
+    case BELLOWS_RESERVE: return reserve(a, b, c & 1, c & 2);
     case BELLOWS_MAP: return address_or_error(mmap(address, b, PROT_READ | PROT_WRITE, ANONYMOUS, -1, 0));
     case BELLOWS_COMMIT: return zero_or_error(mprotect(address, b, PROT_READ | PROT_WRITE));
     case BELLOWS_PROTECT: return zero_or_error(mprotect(address, b, PROT_NONE));

@@ -108,7 +108,7 @@ static inline void bellows_change_end(uintptr_t count) {
 // calls go through libc's functions, so that a preloaded interposer sees them. errno is left as it was.
 
 enum {
-  BELLOWS_RESERVE,     // (hint, length, exactly)   mmap PROT_NONE            -> address
+  BELLOWS_RESERVE,     // (hint, length, exactly | charged * 2)   mmap PROT_NONE   -> address; charged: without NORESERVE
   BELLOWS_MAP,         // (hint, length, 0)         mmap read-write           -> address
   BELLOWS_COMMIT,      // (address, length)         mprotect read-write
   BELLOWS_PROTECT,     // (address, length)         mprotect none
