@@ -43,8 +43,9 @@ static intptr_t advise(uintptr_t address, size_t length, int advice) {
   return bellows_call(SYS_madvise, address, length, advice);
 }
 
-static intptr_t reserve(uintptr_t hint, size_t length, bool exactly) {
-  intptr_t got = map(hint, length, PROT_NONE, ANONYMOUS | (exactly ? MAP_FIXED_NOREPLACE : 0));
+static intptr_t reserve(uintptr_t hint, size_t length, bool exactly, bool charged) {
+  int flags = (ANONYMOUS & ~(charged ? MAP_NORESERVE : 0)) | (exactly ? MAP_FIXED_NOREPLACE : 0);
+  intptr_t got = map(hint, length, PROT_NONE, flags);
   if (exactly && got > 0 && got != (intptr_t)hint) {
     // A kernel before 4.17 takes MAP_FIXED_NOREPLACE for a mere hint.
     bellows_call(SYS_munmap, got, length);
@@ -143,7 +144,7 @@ static intptr_t charges_open(void) {
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d) {
   (void)context;
   switch (call) {
-    case BELLOWS_RESERVE: return reserve(a, b, c != 0);
+    case BELLOWS_RESERVE: return reserve(a, b, c & 1, c & 2);
     case BELLOWS_MAP: return map(a, b, PROT_READ | PROT_WRITE, ANONYMOUS);
     case BELLOWS_COMMIT: return protect(a, b, PROT_READ | PROT_WRITE);
     case BELLOWS_PROTECT: return protect(a, b, PROT_NONE);

@@ -106,7 +106,7 @@ static inline void bellows_change_end(uintptr_t count) {
 // inline (bellows_calls.h): an interposer does not see them. errno is left as it was.
 
 enum {
-  BELLOWS_RESERVE,     // (hint, length, exactly)   mmap PROT_NONE            -> address
+  BELLOWS_RESERVE,     // (hint, length, exactly | charged * 2)   mmap PROT_NONE   -> address; charged: without NORESERVE
   BELLOWS_MAP,         // (hint, length, 0)         mmap read-write           -> address
   BELLOWS_COMMIT,      // (address, length)         mprotect read-write
   BELLOWS_PROTECT,     // (address, length)         mprotect none

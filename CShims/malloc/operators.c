@@ -61,3 +61,13 @@ __attribute__((visibility("hidden"))) uintptr_t bw_new_aligned_nothrow(uintptr_t
       (uintptr_t(*)(uintptr_t, uintptr_t, uintptr_t))dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t");
   return next ? next(bytes, alignment, tag) : 0;
 }
+
+// The names of these for the world.
+#define NAMED(name, of, ...) \
+  __attribute__((alias(#of), visibility("default"))) uintptr_t name(uintptr_t bytes, __VA_ARGS__);
+NAMED(_ZnwmRKSt9nothrow_t, bw_new_nothrow, uintptr_t tag)
+NAMED(_ZnamRKSt9nothrow_t, bw_new_nothrow, uintptr_t tag)
+NAMED(_ZnwmSt11align_val_t, bw_new_aligned, uintptr_t alignment)
+NAMED(_ZnamSt11align_val_t, bw_new_aligned, uintptr_t alignment)
+NAMED(_ZnwmSt11align_val_tRKSt9nothrow_t, bw_new_aligned_nothrow, uintptr_t alignment, uintptr_t tag)
+NAMED(_ZnamSt11align_val_tRKSt9nothrow_t, bw_new_aligned_nothrow, uintptr_t alignment, uintptr_t tag)

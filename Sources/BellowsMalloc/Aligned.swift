@@ -48,10 +48,10 @@ func alignedAlloc(_ alignment: UInt, _ bytes: UInt) -> UInt {
   return orOutOfMemory(allocateAligned(alignment, bytes))
 }
 
-/// memalign: as glibc's, an alignment that is no power of two is rounded up to one.
+/// memalign: as glibc's, an alignment that is no power of two is rounded up to one, and one that cannot be is EINVAL.
 @c(bw_memalign)
-func memalign(_ alignment: UInt, _ bytes: UInt) -> UInt {
-  guard alignment <= 1 &<< 62 else {
+func memalignEntry(_ alignment: UInt, _ bytes: UInt) -> UInt {
+  guard alignment <= 1 &<< 63 else {
     bellows_set_errno(invalidArgument)
     return 0
   }
@@ -59,11 +59,15 @@ func memalign(_ alignment: UInt, _ bytes: UInt) -> UInt {
 }
 
 @c(bw_valloc)
-func valloc(_ bytes: UInt) -> UInt { orOutOfMemory(allocateAligned(Page.bytes, bytes)) }
+func vallocEntry(_ bytes: UInt) -> UInt { orOutOfMemory(allocateAligned(Page.bytes, bytes)) }
 
 /// pvalloc: whole pages at a page boundary, at least one.
 @c(bw_pvalloc)
-func pvalloc(_ bytes: UInt) -> UInt {
+func pvallocEntry(_ bytes: UInt) -> UInt {
   guard isPossible(bytes) else { return orOutOfMemory(0) }
   return orOutOfMemory(allocateAligned(Page.bytes, max(bytes, 1).rounded(upTo: Page.bytes)))
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_aligned)
+func namesAligned() { bellows_names_aligned() }

@@ -353,3 +353,7 @@ func arenaUnobserve(_ handle: UInt, _ observer: UInt) -> Int32 {
     arena.endObserving(ObserverRef(observer))
   }
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_arenas)
+func namesArenas() { bellows_names_arenas() }

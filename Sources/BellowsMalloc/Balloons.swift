@@ -186,3 +186,7 @@ func deviceRemove(_ device: UInt, _ milliseconds: UInt32) -> Int32 {
     try ArenaRef(record.it.arena).removeDevice(record, within: UInt64(milliseconds))
   }
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_balloons)
+func namesBalloons() { bellows_names_balloons() }

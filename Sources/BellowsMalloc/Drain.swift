@@ -91,3 +91,7 @@ func bringHome(
   _ node: Int32, _ milliseconds: UInt32, _ cancel: UInt, _ function: UInt, _ context: UInt, _ out: UInt,
   _ size: UInt
 ) -> Int32 { Drain.call(.home, node, milliseconds, cancel, function, context, out, size) }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_drain)
+func namesDrain() { bellows_names_drain() }

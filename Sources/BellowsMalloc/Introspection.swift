@@ -162,15 +162,16 @@ func mallocInfo(_ options: Int32, _ file: UInt) -> Int32 {
   return 0
 }
 
-/// mallopt: 1 for what has a meaning here (M_TRIM_THRESHOLD and M_MMAP_THRESHOLD are taken and change nothing:
-/// free memory is returned by time, not by size), 0 for what has none.
+/// mallopt: takes what glibc's takes, which is everything but an M_MXFAST out of its range, and changes nothing: programs
+/// tune glibc's arenas and thresholds with it, and some give up where they cannot.
 @c(bw_mallopt)
 func mallopt(_ parameter: Int32, _ value: Int32) -> Int32 {
-  switch parameter {
-  case -1, -2, -3, -4, -8: 1
-  default: 0
-  }
+  let largestFastBlock: Int32 = 160
+  return parameter != sizeOfFastBlocks || value >= 0 && value <= largestFastBlock ? 1 : 0
 }
+
+/// M_MXFAST.
+private let sizeOfFastBlocks: Int32 = 1
 
 @c(bw_version)
 func version() -> UInt32 { 100 }
@@ -191,3 +192,7 @@ func fillStatistics(_ out: UInt, _ size: UInt) {
     Ref<UInt>(out &+ UInt(bitPattern: index) &* 8).it = figures[index]
   }
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_introspection)
+func namesIntrospection() { bellows_names_introspection() }

@@ -43,3 +43,7 @@ func limit(_ soft: UInt, _ hard: UInt, _ function: UInt, _ context: UInt) -> Int
   Watch.tellNews()
   return 0
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_limits)
+func namesLimits() { bellows_names_limits() }

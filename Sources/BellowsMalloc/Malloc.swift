@@ -25,7 +25,7 @@ func isPossible(_ bytes: UInt) -> Bool { bytes <= UInt(bitPattern: Int.max) }
 // MARK: malloc
 
 @c(bw_malloc)
-func malloc(_ bytes: UInt) -> UInt {
+func mallocEntry(_ bytes: UInt) -> UInt {
   let block = HitPath.allocate(bellows_thread_hot(), bytes: bytes)
   if _slowPath(block == 0) { return mallocMiss(bytes) }
   return block
@@ -60,7 +60,7 @@ func handedOut(_ allocate: () -> UInt) -> UInt {
   var block = allocate()
   doWhatIsDue()
   while isOutdated(block) {
-    free(block)
+    freeEntry(block)
     block = allocate()
   }
   return block
@@ -89,7 +89,7 @@ func steppedAside(_ bytes: UInt, alignment: UInt) -> UInt {
 }
 
 @c(bw_calloc)
-func calloc(_ count: UInt, _ size: UInt) -> UInt {
+func callocEntry(_ count: UInt, _ size: UInt) -> UInt {
   let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
   guard !overflow, isPossible(bytes) else { return orOutOfMemory(0) }
   let block = HitPath.allocate(bellows_thread_hot(), bytes: bytes)
@@ -110,7 +110,7 @@ func callocMiss(_ bytes: UInt) -> UInt {
 // MARK: free
 
 @c(bw_free)
-func free(_ block: UInt) {
+func freeEntry(_ block: UInt) {
   switch freeHit(block) {
   case .done: return
   case .miss: freeMiss(block)
@@ -238,16 +238,16 @@ private func freeMiss(_ block: UInt, bytes: UInt, alignment: UInt) {
   if block != 0, Process.isReady, Process.heap.it.isChecking, Process.heap.knows(block) {
     Process.heap.checkSize(block, bytes: bytes, alignment: alignment, "free_sized")
   }
-  free(block)
+  freeEntry(block)
 }
 
 // MARK: realloc
 
 @c(bw_realloc)
-func realloc(_ block: UInt, _ bytes: UInt) -> UInt {
-  if block == 0 { return malloc(bytes) }
+func reallocEntry(_ block: UInt, _ bytes: UInt) -> UInt {
+  if block == 0 { return mallocEntry(bytes) }
   if bytes == 0 {
-    free(block)
+    freeEntry(block)
     return 0
   }
   guard isPossible(bytes) else { return orOutOfMemory(0) }
@@ -255,10 +255,10 @@ func realloc(_ block: UInt, _ bytes: UInt) -> UInt {
   // Half empty is full enough, and below 16 bytes there is no smaller class.
   if _fastPath(bytes <= room && bytes >= (room &>> 1).rounded(downTo: 16)) { return block }
   if room == 0 { return reallocMiss(block, bytes) }
-  let target = malloc(bytes)
+  let target = mallocEntry(bytes)
   if target == 0 { return 0 }
   bellows_copy(target, block, min(room, bytes))
-  free(block)
+  freeEntry(block)
   return target
 }
 
@@ -297,10 +297,10 @@ private func reallocMiss(_ block: UInt, _ bytes: UInt) -> UInt {
 }
 
 @c(bw_reallocarray)
-func reallocarray(_ block: UInt, _ count: UInt, _ size: UInt) -> UInt {
+func reallocarrayEntry(_ block: UInt, _ count: UInt, _ size: UInt) -> UInt {
   let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
   guard !overflow else { return orOutOfMemory(0) }
-  return realloc(block, bytes)
+  return reallocEntry(block, bytes)
 }
 
 /// A block of glibc's heap becomes one of ours.
@@ -310,9 +310,13 @@ private func reallocForeign(_ block: UInt, _ bytes: UInt) -> UInt {
   guard bellows_glibc_owns(block) else {
     fail("realloc", block, "not allocated by Bellows: no section is at this address")
   }
-  let target = malloc(bytes)
+  let target = mallocEntry(bytes)
   guard target != 0 else { return 0 }
   bellows_copy(target, block, min(bytes, bellows_glibc_usable_size(block)))
   bellows_glibc_free(block)
   return target
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_malloc)
+func namesMalloc() { bellows_names_malloc() }

@@ -117,3 +117,7 @@ func listen(_ function: UInt, _ context: UInt) -> Int32 {
 func unlisten(_ function: UInt, _ context: UInt) -> Int32 {
   bellows_listeners_remove(Process.listeners, function, context)
 }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_offline)
+func namesOffline() { bellows_names_offline() }

@@ -12,7 +12,11 @@ func new(_ bytes: UInt) -> UInt {
 }
 
 @c(bellows_malloc_again)
-func mallocAgain(_ bytes: UInt) -> UInt { malloc(bytes) }
+func mallocAgain(_ bytes: UInt) -> UInt { mallocEntry(bytes) }
 
 @c(bellows_allocate_aligned)
 func allocateAlignedForNew(_ alignment: UInt, _ bytes: UInt) -> UInt { allocateAligned(alignment, bytes) }
+
+/// Gives the functions above their names (bellows_names.h).
+@c(bw_names_operators)
+func namesOperators() { bellows_names_operators() }

@@ -196,6 +196,12 @@ func started() {
   if Process.settings.it.hasControl { Control.start() }
 }
 
+@c(bellows_keeps_deep_binding)
+func keepsDeepBinding() -> Bool {
+  _ = Process.start()
+  return Process.status == .steppedAside || Process.settings.it.keepsDeepBinding
+}
+
 /// The program ends and wants to know (BELLOWS_STATISTICS).
 @c(bellows_ended)
 func ended() { if Process.settings.it.statistics == .json { jsonStatistics() } else { mallocStats() } }

@@ -8,6 +8,7 @@
 //   BELLOWS_CONTROL=1            take commands of the tool: trim, limit, offline, online
 //   BELLOWS_LIMIT=SOFT[:HARD]    how much the heap may hold
 //   BELLOWS_LOG=FD|FILE[,json]   a line for each event
+//   BELLOWS_DEEPBIND=1           leave RTLD_DEEPBIND to dlopen
 //
 // Unknown names and malformed values are reported once and ignored. A set-user-ID program ignores them all.
 
@@ -21,6 +22,7 @@ struct Settings: BitwiseCopyable {
   enum Statistics: UInt8, BitwiseCopyable { case none, text, json }
   var statistics: Statistics
   var hasControl: Bool
+  var keepsDeepBinding: Bool
   /// In bytes; 0: none.
   var softLimit: UInt
   var hardLimit: UInt
@@ -28,9 +30,10 @@ struct Settings: BitwiseCopyable {
   var helper: UInt8
   var purgeDelay: UInt64
 
-  private static var names: InlineArray<19, StaticString> {
+  private static var names: InlineArray<20, StaticString> {
     [
       "CHECK", "OFF", "PURGE_DELAY", "THREAD", "STATISTICS", "CONTROL", "LIMIT", "LOG",
+      "DEEPBIND",
       // What the tool and the tests read: not ours.
       "LIB", "SOAK", "BENCH_EXTRA", "PROGRAMS", "VM_KERNEL",
       "TRACE", "TRACE_PROCESS", "TRACE_SAMPLED", "TRACE_CHILDREN", "WORKLOAD", "RECORDER",
@@ -39,8 +42,8 @@ struct Settings: BitwiseCopyable {
 
   mutating func read() {
     self = Settings(
-      isChecking: false, isOff: false, statistics: .none, hasControl: false, softLimit: 0, hardLimit: 0,
-      helper: 0, purgeDelay: 250)
+      isChecking: false, isOff: false, statistics: .none, hasControl: false, keepsDeepBinding: false,
+      softLimit: 0, hardLimit: 0, helper: 0, purgeDelay: 250)
     var place: UInt = 0
     while case let entry = bellows_environment(place), entry != 0 {
       _ = apply(entry)
@@ -66,7 +69,7 @@ struct Settings: BitwiseCopyable {
 
   /// Takes over one "NAME=value"; false if it means nothing.
   private mutating func apply(_ entry: UInt) -> Bool {
-    for index in 0..<13 {
+    for index in 0..<Self.names.count {
       guard let value = Self.match(entry, Self.names[index]) else { continue }
       return set(index, value)
     }
@@ -84,7 +87,7 @@ struct Settings: BitwiseCopyable {
       return true
     case 6: return setLimit(value)
     case 7: return Log.open(value)
-    case 8...: return true
+    case 9...: return true
     default: break
     }
     guard let number = Self.number(value), number <= 1 else { return false }
@@ -93,7 +96,8 @@ struct Settings: BitwiseCopyable {
     case 1: isOff = number == 1
     case 3: helper = number == 0 ? 1 : 2
     case 4: statistics = number == 1 ? .text : .none
-    default: hasControl = number == 1
+    case 5: hasControl = number == 1
+    default: keepsDeepBinding = number == 1
     }
     return true
   }

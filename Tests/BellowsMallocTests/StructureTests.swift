@@ -19,10 +19,10 @@ struct StructureTests {
     Set(lines("nm", "-D", selection).compactMap { $0.last?.split(separator: "@").first.map { String($0) } })
   }
 
-  @Test("exports are the ABI and bellows_* and nothing else")
+  @Test("exports are the ABI, dlopen and bellows_* and nothing else")
   func exports() throws {
     let wanted = try exportsAllowed()
-    #expect(wanted.count == 51 && wanted.filter { $0.hasPrefix("_Z") }.count == 20, "exports.txt")
+    #expect(wanted.count == 52 && wanted.filter { $0.hasPrefix("_Z") }.count == 20, "exports.txt")
     let found = dynamicNames("--defined-only")
     #expect(wanted.subtracting(found).sorted() == [], "missing")
     let extra = found.subtracting(wanted).filter { !$0.hasPrefix("bellows_") }
@@ -33,6 +33,35 @@ struct StructureTests {
   @Test func noProtectedSymbols() {
     let protected = lines("readelf", "--dyn-syms", "-W").filter { $0.contains("PROTECTED") }
     #expect(protected.isEmpty, "\(protected)")
+  }
+
+  /// Valgrind, gdb and perf pass over symbols that are not functions or have no size.
+  @Test("every exported function has a type and a size, and the object has a name")
+  func symbols() throws {
+    let defined = lines("readelf", "--dyn-syms", "-W").filter { $0.count == 8 && Int($0[6]) != nil }
+    #expect(defined.count > 52)
+    let odd = defined.filter { $0[2] == "0" || $0[3] != "FUNC" && $0[7] != "bellows_process_header" }
+    #expect(odd == [])
+    let dynamic = Child.run(["readelf", "-dW", Library.path]).output
+    #expect(dynamic.contains("Library soname: [libbellows-malloc.so]"))
+  }
+
+  /// What takes its names from symbols takes the strong one: perf, of several, the longest.
+  @Test("free is called free and malloc malloc")
+  func namesOfHitPaths() {
+    let symbols = lines("nm", "-D", "--defined-only").filter { $0.count == 3 }
+    for name in ["malloc", "free"] {
+      let place = symbols.first { $0[2] == name[...] }?[0]
+      let strong = symbols.filter { $0[0] == place && $0[1] == "T" && !$0[2].hasPrefix("__") }.map { $0[2] }
+      #expect(strong == [name[...]])
+    }
+  }
+
+  @Test("debugging information that Debian 12's valgrind can read")
+  func debuggingInformation() {
+    let units = lines("readelf", "--debug-dump=info").filter { $0.first == "Version:" }
+    let versions = Set(units.compactMap { $0.last })
+    #expect(versions == ["4"])
   }
 
   @Test("needs libc alone")

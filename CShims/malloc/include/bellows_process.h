@@ -126,6 +126,9 @@ void bellows_at_exit(void);
 // in a set-user-ID program.
 uintptr_t bellows_environment(uintptr_t i);
 
+// Whether plug-ins may be bound to libc's malloc (plugin.c): by a switch, or because that is the program's, too.
+bool bellows_keeps_deep_binding(void);  // Swift
+
 // ---- glibc's own heap -----------------------------------------------------------------------------------
 // Blocks that glibc's malloc handed out reach our free when glibc was bound first: RTLD_DEEPBIND plug-ins,
 // auditors. Found with dlsym(RTLD_NEXT), which may allocate: no lock may be held.

@@ -26,7 +26,7 @@ extension Ref where Pointee == Heap {
 
   private func mapHugeUnlimited(_ length: UInt, _ alignment: UInt) -> UInt {
     let platform = it.arena.it.platform
-    guard let base = platform.reserve(length, alignment: alignment) else { return 0 }
+    guard let base = platform.reserve(length, alignment: alignment, isCharged: true) else { return 0 }
     it.arena.steer(Arena.anyNode, base, length)
     guard platform.attempt(.commit, base, length),
       enterHuge(HugeMapping(base: base, length: length, reserved: length, split: 0))
@@ -123,7 +123,8 @@ extension Ref where Pointee == Heap {
   }
 
   /// Moves a huge block to a larger place: with slack to the next power of two, or just large enough where
-  /// that is not to be had.
+  /// that is not to be had (the slack is charged, too: in overcommit mode 0 the kernel refuses a growth by more than all its
+  /// memory).
   private func moveHuge(_ mapping: HugeMapping, to length: UInt) -> UInt {
     let roomy: UInt = 1 &<< length.ceilingLog2
     let moved = moveHuge(mapping, to: length, reserving: roomy)
@@ -132,7 +133,7 @@ extension Ref where Pointee == Heap {
 
   private func moveHuge(_ mapping: HugeMapping, to length: UInt, reserving reserved: UInt) -> UInt {
     let platform = it.arena.it.platform
-    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment) else { return 0 }
+    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment, isCharged: true) else { return 0 }
     // The first part as it is, and its old place kept until all is done; then the rest, which grows over the
     // whole reservation. The old entry goes first: its place may be another thread's as soon as it is free.
     let first = mapping.split
@@ -192,7 +193,7 @@ extension Ref where Pointee == Heap {
 
   private func moveRunToHuge(_ run: PageRun, length: UInt, reserving reserved: UInt) -> UInt {
     let platform = it.arena.it.platform
-    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment) else { return 0 }
+    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment, isCharged: true) else { return 0 }
     it.arena.steer(Arena.anyNode, base, reserved)
     let mapping = HugeMapping(base: base, length: length, reserved: reserved, split: run.bytes)
     guard platform.attempt(.commit, base &+ run.bytes, reserved &- run.bytes), enterHuge(mapping) else {

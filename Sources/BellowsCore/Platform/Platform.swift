@@ -132,13 +132,20 @@ package struct Platform: BitwiseCopyable, Sendable {
   /// Asks for the exact size first and moves down to the boundary below, where address space that is
   /// handed out from the top is nearly always free; only then for size plus alignment, trimmed. So even
   /// under a tight RLIMIT_AS no more than `bytes` is needed.
-  package func reserve(_ bytes: UInt, alignment: UInt, hint: UInt = 0) -> UInt? {
-    if hint != 0, let exact = address(.reserve, hint, bytes, 1) { return exact }
-    guard let first = address(.reserve, 0, bytes) else { return nil }
+  ///
+  /// What `isCharged` counts where it becomes accessible: the kernel then refuses at once what is more than all its memory
+  /// (overcommit mode 0), where it would else promise it and kill. Sections are not: they grow by the pageblock.
+  package func reserve(
+    _ bytes: UInt, alignment: UInt, hint: UInt = 0, isCharged: Bool = false
+  ) -> UInt? {
+    let charged: UInt = isCharged ? 2 : 0
+    let exactly = charged | 1
+    if hint != 0, let exact = address(.reserve, hint, bytes, exactly) { return exact }
+    guard let first = address(.reserve, 0, bytes, charged) else { return nil }
     if first.isAligned(to: alignment) { return first }
     attempt(.release, first, bytes)
-    if let below = address(.reserve, first.rounded(downTo: alignment), bytes, 1) { return below }
-    guard let wide = address(.reserve, 0, bytes &+ alignment) else { return nil }
+    if let below = address(.reserve, first.rounded(downTo: alignment), bytes, exactly) { return below }
+    guard let wide = address(.reserve, 0, bytes &+ alignment, charged) else { return nil }
     let start = wide.rounded(upTo: alignment)
     if start > wide { attempt(.release, wide, start &- wide) }
     attempt(.release, start &+ bytes, wide &+ alignment &- start)
