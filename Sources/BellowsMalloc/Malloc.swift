@@ -70,7 +70,6 @@ func handedOut(_ allocate: () -> UInt) -> UInt {
 @inline(__always)
 func doWhatIsDue() {
   Helper.offer()
-  Control.offer()
   Watch.tellNews()
 }
 

@@ -55,6 +55,8 @@ package struct ThreadHeap: BitwiseCopyable {
   package var isIdle: Bool
   /// Used under its lock alone, by any thread: no hit path knows it.
   package var isShared: Bool
+  /// Whether its thread has not been through a slow path of allocation yet.
+  package var isNewborn: Bool
   /// The `Heap.epoch` up to which nothing of it lies in a section that goes offline. Under the lock.
   package var epoch: UInt
   // Where the thread runs (Heap+Nodes.swift). Its own.
