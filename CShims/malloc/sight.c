@@ -69,17 +69,20 @@ static bool read_standing(int file, struct standing *standing) {
   return true;
 }
 
+static bool was_asked;
 bool bellows_is_filtered(void) {
-  static uint8_t known;  // 0: not asked yet, 1: no, 2: yes
-  if (known == 0) {
+  if (!was_asked) {
     struct standing standing;
     intptr_t file = bellows_open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
     bool is_clear = file >= 0 && read_standing((int)file, &standing) && !standing.is_filtered;
     if (file >= 0) bellows_close((int)file);
-    known = is_clear ? 1 : 2;
+    was_asked = true;
+    if (!is_clear) is_filtered = true;
   }
-  return known == 2;
+  return is_filtered;
 }
+
+bool bellows_saw_filter(void) { return is_filtered; }
 
 static bool take_own_table(int keep) {
   if (keep < 0) return bellows_call(SYS_close_range, 0, ~0u, UNSHARE_TABLE) == 0;
@@ -93,7 +96,6 @@ static void rewind_account(int file) {
 
 uint32_t bellows_sight_open(int keep, uintptr_t name) {
   own = leader = tasks = -1;
-  is_filtered = false;
   last = (struct standing){0};
   if (!take_own_table(keep)) return BELLOWS_BLIND;
   own = (int)bellows_open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);

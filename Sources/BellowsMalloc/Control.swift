@@ -64,15 +64,15 @@ enum Control {
 
   /// Has the worker end, and waits for that.
   static func close() {
-    guard state == State.running.rawValue else { return }
+    guard state == State.opening.rawValue || state == State.running.rawValue else { return }
     let page = UInt(Watch.words.it.control_page)
-    bellows_store32(bellows_control_cancelled(page), 1)
+    if page != 0 { bellows_store32(bellows_control_cancelled(page), 1) }
     set(.leaving)
     while state == State.leaving.rawValue {
-      bellows_futex_wake_shared(bellows_control_state(page))
+      if page != 0 { bellows_futex_wake_shared(bellows_control_state(page)) }
       bellows_futex_wait_for(Watch.controlWord, State.leaving.rawValue, 20)
     }
-    bellows_control_close(page)
+    if page != 0 { bellows_control_close(page) }
     Watch.words.it.control_page = 0
   }
 

@@ -71,7 +71,7 @@ enum Helper {
     guard settings.it.helper != 1, bellows_load32(word) != State.gone.rawValue else { return }
     if isBorn, UInt(own.it.threadID) != Process.processID, !bellows_is_single_threaded() {
       start(process: 0)
-    } else if bellows_load32(word) == State.retired.rawValue {
+    } else if bellows_load32(word) == State.retired.rawValue || bellows_saw_filter() {
       return
     } else if settings.it.hasControl, Process.arena.roughlyHeldPages() >= leastPages {
       start(process: UInt32(truncatingIfNeeded: Process.processID))
@@ -84,7 +84,7 @@ enum Helper {
   /// Starts it where it is asked for from the start, and waits until it has begun: what it takes from the program's table of
   /// descriptors is there now.
   static func startEarly() {
-    guard settings.it.helper == 2 || Log.isOn, settings.it.helper != 1, !bellows_is_filtered() else { return }
+    guard settings.it.helper == 2 || Log.isOn, settings.it.helper != 1, !bellows_saw_filter() else { return }
     bellows_store32(Watch.settledWord, 0)
     start(process: UInt32(truncatingIfNeeded: Process.processID))
     let end = bellows_clock_milliseconds() &+ 1000
@@ -95,7 +95,7 @@ enum Helper {
 
   /// Starts it for a request that needs it.
   static func summon() {
-    guard !isThere, settings.it.helper != 1, !bellows_is_filtered() else { return }
+    guard !isThere, settings.it.helper != 1, !bellows_saw_filter() else { return }
     start(process: UInt32(truncatingIfNeeded: Process.processID))
   }
 
@@ -109,7 +109,7 @@ enum Helper {
 
   /// In the child of a fork there is no helper.
   static func forget() {
-    if isThere { bellows_store32(word, State.none.rawValue) }
+    if bellows_load32(word) != State.retired.rawValue { bellows_store32(word, State.none.rawValue) }
     bellows_store32(Watch.threadEndedWord, 0)
     Process.ownHeap?.it.isNewborn = true
     Errand.forget()
@@ -122,7 +122,7 @@ enum Helper {
     if isThere, bellows_exchange32(Watch.threadEndedWord, 1) == 0 { ring() }
   }
 
-  /// The main thread ends and the others go on. It waits for the helper's end, unless that may not end.
+  /// The main thread ends and the others go on. It waits for the helper's end, which takes no other calls than its own.
   static func noticeMainEnded() {
     bellows_store32(Watch.settledWord, 0)
     let before = bellows_exchange32(word, State.leaving.rawValue)
@@ -155,11 +155,12 @@ enum Helper {
     while true {
       let bell = bellows_load32(Watch.bellWord)
       let sight = look()
-      if sight != .filtered, bellows_load32(word) == State.leaving.rawValue { return leaveForMain() }
+      if bellows_load32(word) == State.leaving.rawValue { return leaveForMain() }
       if sight == .differs || sight == .clear && clock.isTimeToEnd() {
         if leave(sight) { return }
         continue
       }
+      if sight != .clear { clock.countNoThreads() }
       Errand.serve()
       Log.writeWaiting()
       clock.purge()
@@ -177,7 +178,7 @@ enum Helper {
 
   /// A filter that was inherited may know none of the calls.
   private static func begin() -> Sight {
-    guard !bellows_is_filtered() else { return .blind }
+    guard !bellows_saw_filter() else { return .blind }
     let name: StaticString = settings.it.hasControl ? "bellows-control" : "bellows"
     let seen = bellows_sight_open(Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start))
     let sight = Sight(rawValue: seen) ?? .blind
@@ -208,6 +209,9 @@ enum Helper {
       if delay <= 1000 { _ = Process.heap.trim(nil, keep: 0) }
       return true
     }
+
+    /// It cannot, any more.
+    mutating func countNoThreads() { looks = 0 }
 
     /// Returns what has been free for the purge delay, idle threads' shards included, if it is time for that.
     mutating func purge() {

@@ -196,6 +196,8 @@ func started() {
   guard Process.start() else { return }
   Process.settings.it.report()
   if Process.settings.it.statistics != .none { bellows_at_exit() }
+  // Now a look is no surprise to anybody.
+  _ = bellows_is_filtered()
   Process.settings.it.dropWhatTakesThreads()
   if Log.isOn { bellows_log_at_exit() }
   Helper.startEarly()

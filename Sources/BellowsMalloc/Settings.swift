@@ -66,12 +66,12 @@ struct Settings: BitwiseCopyable {
 
   /// Says what cannot be had because no thread of ours may be: control and the log.
   mutating func dropWhatTakesThreads() {
-    guard hasControl || Log.isOn, helper == 1 || bellows_is_filtered() else { return }
+    guard hasControl || Log.isOn, helper == 1 || bellows_saw_filter() else { return }
     func say(_ name: StaticString) {
       var line = Line()
       line.append("bellows: ignoring ")
       line.append(name)
-      line.append(helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force")
+      line.append(helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force, or /proc is not there")
       line.write()
     }
     if hasControl { say("BELLOWS_CONTROL") }

@@ -48,8 +48,9 @@ enum {
   BELLOWS_FILTERED,  // the same, for ever
   BELLOWS_DIFFERS,   // it has rights that the main thread has not, or the other way round
 };
-// Whether a filter was in force when that was first asked, at the start.
+// Whether a filter is in force: asked at the start, once. Whether one was seen by anybody until now: a load.
 bool bellows_is_filtered(void);
+bool bellows_saw_filter(void);
 // Takes a table of descriptors of its own, with `keep` alone in it (-1: nothing), and looks. The thread gets the name.
 uint32_t bellows_sight_open(int keep, uintptr_t name);
 uint32_t bellows_sight_look(void);
