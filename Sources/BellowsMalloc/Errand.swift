@@ -27,7 +27,8 @@ enum Errand {
   private static var box: Ref<bellows_errand> { Watch.errand }
   private static var word: UInt { box.address }
 
-  static func ask(_ kind: Kind, thread: UInt32 = 0, stack: UInt = 0, words: UInt = 0, lock: UInt = 0) -> Bool {
+  static func ask(_ kind: Kind, thread: UInt32 = 0, stack: UInt = 0, words: UInt = 0, lock: UInt = 0) -> Bool
+  {
     guard Helper.isThere, claim() else { return false }
     box.it.kind = kind.rawValue
     box.it.thread = thread

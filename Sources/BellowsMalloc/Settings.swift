@@ -71,7 +71,8 @@ struct Settings: BitwiseCopyable {
       var line = Line()
       line.append("bellows: ignoring ")
       line.append(name)
-      line.append(helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force, or /proc is not there")
+      line.append(
+        helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force, or /proc is not there")
       line.write()
     }
     if hasControl { say("BELLOWS_CONTROL") }

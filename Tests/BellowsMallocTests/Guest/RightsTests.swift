@@ -28,8 +28,9 @@ extension Guest {
     @Test(
       "how many threads there are",
       arguments: [
-        ("", "1", "", ""), ("", "1", "large", ""), ("", "3", "thread", ""), ("BELLOWS_THREAD=0", "2", "thread", ""),
-        ("BELLOWS_THREAD=1", "2", "", ""), ("BELLOWS_CONTROL=1", "1", "", ""), ("BELLOWS_CONTROL=1", "3", "large", ""),
+        ("", "1", "", ""), ("", "1", "large", ""), ("", "3", "thread", ""),
+        ("BELLOWS_THREAD=0", "2", "thread", ""), ("BELLOWS_THREAD=1", "2", "", ""),
+        ("BELLOWS_CONTROL=1", "1", "", ""), ("BELLOWS_CONTROL=1", "3", "large", ""),
         ("BELLOWS_CONTROL=1", "4", "thread", "large"), ("BELLOWS_LOG=/dev/null", "2", "", ""),
       ])
     func count(setting: String, threads: String, one: String, other: String) {
@@ -46,7 +47,8 @@ extension Guest {
       #expect(child.ending == .exited(0) && child.output == "ok\n", "\(child)")
       #expect(
         child.errorLines == [
-          "bellows: ignoring BELLOWS_CONTROL: BELLOWS_THREAD=0", "bellows: ignoring BELLOWS_LOG: BELLOWS_THREAD=0",
+          "bellows: ignoring BELLOWS_CONTROL: BELLOWS_THREAD=0",
+          "bellows: ignoring BELLOWS_LOG: BELLOWS_THREAD=0",
         ], "\(child)")
     }
 
