@@ -1,16 +1,12 @@
 // Is a thread blocked, and outside the hit paths? The kernel's view of it, and its stack.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
+#include "bellows_calls.h"
 #include "bellows_process.h"
 
 // The hit paths. They make no calls, so an address inside one is on a stack only where a signal interrupted it.
@@ -38,20 +34,12 @@ static bool in_hit_path(uintptr_t word) {
   return false;
 }
 
-// Up to `room` - 1 bytes of /proc/self/task/TID/NAME, with a 0 behind them. Plain system calls: no allocation.
+// Up to `room` - 1 bytes of a thread's file NAME in /proc, with a 0 behind them.
 static bool read_task(uint32_t tid, const char *name, char *text, size_t room) {
-  char path[64] = "/proc/self/task/";
-  char digits[12];
-  size_t at = strlen(path), count = 0;
-  do digits[count++] = (char)('0' + tid % 10);
-  while ((tid /= 10) != 0);
-  while (count > 0) path[at++] = digits[--count];
-  path[at++] = '/';
-  strcpy(path + at, name);
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return false;
-  ssize_t got = read(descriptor, text, room - 1);
-  close(descriptor);
+  intptr_t file = bellows_sight_open_task(tid, name, O_RDONLY);
+  if (file < 0) return false;
+  intptr_t got = bellows_read((int)file, text, room - 1);
+  bellows_close((int)file);
   if (got <= 0) return false;
   text[got] = 0;
   return true;
@@ -82,7 +70,7 @@ static bool blocked_at(const char *text, uintptr_t lock, uintptr_t *stack) {
 //
 // The C library puts a thread's own storage, with the `words` in it, at the top of its stack: frames end there. Where
 // the words are elsewhere (the first thread's), they end with the mapping, or later, if a readable one lies behind it.
-static bool stack_is_clean(uintptr_t stack, uintptr_t known, uintptr_t words_end) {
+static bool stack_is_clean(uint32_t process, uintptr_t stack, uintptr_t known, uintptr_t words_end) {
   enum { CHUNK = 4096, LIMIT = 1 << 20 };
   if (known - stack > LIMIT && stack - known > LIMIT) return false;
   uintptr_t words[CHUNK / sizeof(uintptr_t)];
@@ -92,8 +80,8 @@ static bool stack_is_clean(uintptr_t stack, uintptr_t known, uintptr_t words_end
     if (place - stack > LIMIT) return false;
     size_t length = CHUNK - place % CHUNK;
     struct iovec here = {words, length}, there = {(void *)place, length};
-    ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
-    if (got < 0) return errno == EFAULT && place > known;
+    intptr_t got = bellows_call(SYS_process_vm_readv, process, &here, 1, &there, 1, 0);
+    if (got < 0) return got == -EFAULT && place > known;
     for (size_t i = 0; i < (size_t)got / sizeof *words; i++)
       if (in_hit_path(words[i])) return false;
     if ((size_t)got < length) return place + (uintptr_t)got > known;
@@ -101,12 +89,12 @@ static bool stack_is_clean(uintptr_t stack, uintptr_t known, uintptr_t words_end
   }
 }
 
-static bool parked(uint32_t tid, uintptr_t known, uintptr_t thread_words, uintptr_t lock) {
+bool bellows_thread_is_parked(uint32_t process, uint32_t tid, uintptr_t known, uintptr_t thread_words, uintptr_t lock) {
   char before[256], after[256], switches[2048], switches_after[2048];
   uintptr_t stack = 0;
   if (!read_task(tid, "syscall", before, sizeof before) || !blocked_at(before, lock, &stack)) return false;
   if (!read_task(tid, "status", switches, sizeof switches)) return false;
-  if (!stack_is_clean(stack, known, thread_words)) return false;
+  if (!stack_is_clean(process, stack, known, thread_words)) return false;
   // It must not have run meanwhile, or what was read of its stack means nothing.
   if (!read_task(tid, "status", switches_after, sizeof switches_after)) return false;
   if (!read_task(tid, "syscall", after, sizeof after) || strcmp(before, after) != 0) return false;
@@ -114,26 +102,10 @@ static bool parked(uint32_t tid, uintptr_t known, uintptr_t thread_words, uintpt
   return one != NULL && other != NULL && strcmp(one, other) == 0;
 }
 
-bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t words, uintptr_t lock) {
-  int saved = errno;
-  bool result = parked(tid, stack, words, lock);
-  errno = saved;
-  return result;
-}
-
-bool bellows_is_filtered(void) { return prctl(PR_GET_SECCOMP) != 0; }
-
 void bellows_barrier_start(void) {
-  syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+  bellows_call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
-void bellows_barrier(void) { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
-
-bool bellows_is_last_thread(uint32_t own) {
-  char status[2048];
-  if (!read_task((uint32_t)getpid(), "status", status, sizeof status)) return false;
-  const char *threads = strstr(status, "Threads:");
-  return threads != NULL && strtol(threads + 8, NULL, 10) <= 1 + (long)own;
+bool bellows_barrier(void) {
+  return bellows_call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
-
-uint32_t bellows_process_id(void) { return (uint32_t)getpid(); }

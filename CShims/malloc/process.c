@@ -4,13 +4,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/single_threaded.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bellows_shims.h"
@@ -36,55 +34,8 @@ bool bellows_thread_watch(uintptr_t heap) {
 
 bool bellows_is_single_threaded(void) { return __libc_single_threaded; }
 
-static void *helper(void *unused) {
-  (void)unused;
-  bellows_helper_main();
-  return NULL;
-}
-
-static void *holder(void *unused) {
-  (void)unused;
-  bellows_holder_main();
-  return NULL;
-}
-
-static void *worker(void *unused) {
-  (void)unused;
-  bellows_worker_main();
-  return NULL;
-}
-
-static bool start_thread(void *(*body)(void *), const char *name) {
-  int saved = errno;
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  // 128 KiB: its deepest call chain takes about 12; thread-local storage of large programs comes out of it too, and
-  // where that does not fit, 1 MiB does.
-  pthread_attr_setstacksize(&attributes, 131072);
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
-  bool made = pthread_create(&thread, &attributes, body, NULL) == 0 ||
-              (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(&thread, &attributes, body, NULL) == 0);
-  if (made) pthread_setname_np(thread, name);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  errno = saved;
-  return made;
-}
-
-bool bellows_helper_start(void) { return start_thread(helper, "bellows"); }
-bool bellows_holder_start(void) { return start_thread(holder, "bellows-control"); }
-bool bellows_worker_start(void) { return start_thread(worker, "bellows-worker"); }
-
-void bellows_sleep_milliseconds(uint64_t milliseconds) {
-  struct timespec time = {(time_t)(milliseconds / 1000), (long)(milliseconds % 1000) * 1000000};
-  nanosleep(&time, NULL);
-}
-
 void bellows_at_exit(void) { atexit(bellows_ended); }
+void bellows_log_at_exit(void) { atexit(bellows_log_ended); }
 
 // Before libc's own constructor has run, the environment is where the kernel put it: behind the arguments, which begin with
 // their number at the end of the stack.

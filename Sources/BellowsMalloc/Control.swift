@@ -1,97 +1,103 @@
-// The threads of control: do what the tool asks of a live process (BELLOWS_CONTROL=1).
+// Control: does what the tool asks of a live process (BELLOWS_CONTROL=1).
 //
-//     none ──start, or a slow path in the child of a fork──► running ──the last other thread ended──► none
+//     none ──the helper begins──► opening ──the page is there──► running ──the helper ends──► leaving ──► none
 //
-// The holder keeps the page that is shared with whoever the kernel lets open it (bellows_control.h). Its table of
+// The helper keeps the page that is shared with whoever the kernel lets open it (bellows_control.h): its table of
 // descriptors is its own, so that the program sees none that it did not open, and may close all that it knows. The
 // worker sleeps on a word of that page, does what is asked, and takes nothing in the page for granted. It has the
-// program's descriptors, because listeners and callbacks of the program run in it. Every signal is blocked in both.
+// program's descriptors, because listeners and callbacks of the program run in it, and opens nothing there; what takes a look
+// it has the helper do (Errand.swift). Where the helper finds that it may not open the page, the worker sleeps for ever.
 
 import BellowsCoreEmbedded
 import CMalloc
 import CShims
 
 enum Control {
-  private enum State: UInt32 { case none, wanted, running }
-  /// How far the holder is.
-  private enum Holder: UInt32 { case opening, open, failed, leaving }
-
-  /// Whether the threads are there.
-  static var isRunning: Bool { bellows_load32(Watch.controlWord) == State.running.rawValue }
-
-  /// At start, and from slow paths in the child of a fork.
-  static func start() {
-    guard UInt(bellows_process_id()) == Process.processID else { return }
-    let before = bellows_exchange32(Watch.controlWord, State.running.rawValue)
-    guard before != State.running.rawValue else { return }
-    bellows_store32(Watch.holderWord, Holder.opening.rawValue)
-    if !bellows_holder_start() { return bellows_store32(Watch.controlWord, State.none.rawValue) }
-    if !bellows_worker_start() { leave() }
-  }
-
-  private static func leave() {
-    bellows_store32(Watch.controlWord, State.none.rawValue)
-    bellows_store32(Watch.holderWord, Holder.leaving.rawValue)
-    bellows_futex_wake(Watch.holderWord)
-  }
+  private enum State: UInt32 { case none, opening, running, leaving }
 
   @inline(__always)
-  static func offer() {
-    if _slowPath(bellows_load32(Watch.controlWord) == State.wanted.rawValue) { start() }
+  private static var state: UInt32 { bellows_load32(Watch.controlWord) }
+  private static func set(_ state: State) {
+    bellows_store32(Watch.controlWord, state.rawValue)
+    bellows_futex_wake(Watch.controlWord)
   }
 
-  /// In the child of a fork there is no thread and no page. It gets its own with its next slow path.
-  static func forget() {
-    guard isRunning else { return }
-    Watch.words.it.control_page = 0
-    bellows_store32(Watch.controlWord, State.wanted.rawValue)
+  /// How many threads there are for it, beside the helper.
+  static var threads: UInt32 { state == State.none.rawValue ? 0 : 1 }
+
+  // MARK: Called by the helper
+
+  static func startWorker() -> Bool {
+    Watch.words.it.worker = 0
+    set(.opening)
+    let isMade = bellows_worker_start()
+    if !isMade { set(.none) }
+    return isMade
   }
 
-  /// The main thread ended and the others go on: the control thread has to look whether it is the last.
-  static func noticeMainEnded() {
-    let page = UInt(Watch.words.it.control_page)
-    if isRunning, page != 0 { bellows_futex_wake_shared(bellows_control_state(page)) }
-  }
-
-  // MARK: The threads
-
-  static func hold() {
+  /// Right after a look.
+  static func open() {
     let page = bellows_control_open()
-    let outcome: Holder = page == 0 ? .failed : .open
-    Watch.words.it.control_page = UInt64(page)
-    if bellows_exchange32(Watch.holderWord, outcome.rawValue) == Holder.leaving.rawValue { return }
-    // For the worker; with two sleepers on a word, either may be woken, so the page stands first.
-    bellows_futex_wake(Watch.holderWord)
-    while page != 0, bellows_load32(Watch.holderWord) == Holder.open.rawValue {
-      bellows_futex_wait(Watch.holderWord, Holder.open.rawValue)
-    }
-  }
-
-  static func run() {
-    while bellows_load32(Watch.holderWord) == Holder.opening.rawValue {
-      bellows_futex_wait(Watch.holderWord, Holder.opening.rawValue)
-    }
-    let page = UInt(Watch.words.it.control_page)
-    guard page != 0 else { return bellows_store32(Watch.controlWord, State.none.rawValue) }
-    bellows_barrier_start()
+    guard page != 0 else { return }
     let shared = Ref<bellows_control>(page)
     shared.it.layout = UInt32(BELLOWS_CONTROL_LAYOUT)
-    shared.it.process = bellows_process_id()
-    shared.it.is_filtered = bellows_is_filtered() ? 1 : 0
+    shared.it.process = UInt32(truncatingIfNeeded: Process.processID)
     shared.it.version = Ref<bellows_header>(bellows_header_address()).it.version
+    Watch.words.it.control_page = UInt64(page)
+    set(.running)
     // Last: whoever sees it may ask.
     bellows_store_release(page, UInt(BELLOWS_CONTROL_MAGIC))
+    nameWorker()
+  }
+
+  /// It has no call of its own for that: to give itself a name is nothing that malloc needs.
+  private static func nameWorker() {
+    var tries = 0
+    while Watch.words.it.worker == 0, tries < 100 {
+      bellows_sleep_milliseconds(1)
+      tries &+= 1
+    }
+    guard Helper.look() == .clear else { return }
+    let name: StaticString = "bellows-worker"
+    bellows_sight_name_task(Watch.words.it.worker, UInt(bitPattern: unsafe name.utf8Start))
+  }
+
+  /// Has the worker end, and waits for that.
+  static func close() {
+    guard state == State.opening.rawValue || state == State.running.rawValue else { return }
+    let page = UInt(Watch.words.it.control_page)
+    if page != 0 { bellows_store32(bellows_control_cancelled(page), 1) }
+    set(.leaving)
+    while state == State.leaving.rawValue {
+      if page != 0 { bellows_futex_wake_shared(bellows_control_state(page)) }
+      bellows_futex_wait_for(Watch.controlWord, State.leaving.rawValue, 20)
+    }
+    if page != 0 { bellows_control_close(page) }
+    Watch.words.it.control_page = 0
+  }
+
+  /// In the child of a fork there is no thread and no page.
+  static func forget() {
+    Watch.words.it.control_page = 0
+    set(.none)
+  }
+
+  // MARK: The worker
+
+  static func run() {
+    Watch.words.it.worker = bellows_thread_id()
+    while state == State.opening.rawValue { bellows_futex_wait(Watch.controlWord, State.opening.rawValue) }
+    let page = UInt(Watch.words.it.control_page)
     let word = bellows_control_state(page)
-    while true {
+    while self.state == State.running.rawValue {
       let state = bellows_load32(word)
       if state & 3 == UInt32(BELLOWS_REQUESTED) {
         serve(page, state)
         continue
       }
-      let mainEnded = Helper.mainEnded
-      if mainEnded, bellows_is_last_thread(Helper.threads) { return leave() }
-      bellows_futex_wait_shared(word, state, mainEnded ? 100 : .max)
+      if self.state == State.running.rawValue { bellows_futex_wait_shared(word, state, .max) }
     }
+    set(.none)
   }
 
   private static func serve(_ page: UInt, _ state: UInt32) {
@@ -136,9 +142,7 @@ enum Control {
       let heap = Process.heap
       let before = Process.arena.returnedPages()
       // Idle threads keep shards: one look to see who is idle, one to take what they have.
-      if !bellows_is_filtered() {
-        for _ in 0..<2 { Helper.trimIdleThreads() }
-      }
+      for _ in 0..<2 { _ = Errand.ask(.trimIdle) }
       _ = heap.trim(nil, keep: argument(0) &>> Page.shift)
       let now = heap.statistics()
       answer(0, (Process.arena.returnedPages() &- before) &<< Page.shift)
@@ -191,9 +195,6 @@ enum Control {
 
 /// ENOSYS.
 private let noSuchCommand: Int32 = 38
-
-@c(bellows_holder_main)
-func holderMain() { Control.hold() }
 
 @c(bellows_worker_main)
 func workerMain() { Control.run() }

@@ -18,9 +18,9 @@ enum Drain {
     _ way: Way, _ node: Int32, _ milliseconds: UInt32, _ cancel: UInt, _ listener: Listener,
     _ report: inout DrainReport
   ) -> Int32 {
-    // A filter may end the process for a system call that it does not know.
-    if bellows_is_filtered() { return HotplugErrno.notPermitted }
-    bellows_barrier_start()
+    // A filter may end the process for a system call that it does not know: the helper looks whether this thread has one.
+    Helper.summon()
+    guard Errand.ask(.isClear, thread: bellows_thread_id()) else { return HotplugErrno.notPermitted }
     var listener = listener
     return unsafe withUnsafeMutablePointer(to: &listener) {
       var request = DrainRequest(

@@ -1,34 +1,38 @@
-// The helper thread: returns memory when nobody calls malloc or free to do it on the way.
+// The helper thread: returns memory when nobody calls malloc or free to do it on the way, and does for the others what takes
+// a look at the system.
 //
-// It starts in a program that has threads already (or where BELLOWS_THREAD=1 asks for it), once the heap is
-// large enough to care. It looks twice in a purge delay while there is, sleeps on a word while there is not,
-// and has every signal blocked.
+// It starts with the first thread that the program makes: who has just been made proves that threads can be made, which
+// no later moment does (a filter may have come). It is there for the log and with BELLOWS_THREAD=1 from the start, with
+// control from 4 MiB of heap. It has a table of descriptors of its own (bellows_sight_open), and every signal blocked.
+// While there is something to give back it looks twice in a purge delay. It ends with the last of the program's threads but
+// the first, and when the main thread's rights are not its own any more. Where the main thread ends by
+// pthread_exit the helper goes first: who ends last runs the program's exit handlers, and needs its descriptors.
 //
-//     none ──offer───► running ──nothing to do──► parked
-//                         ▲────────notice───────────┘
+//     none ───────born────► running ──nothing to do──► parked
+//       ▲                      │  ▲──────notice, ring────┘
+//       ├──────── alone ───────┤
+//     retired ◄─ other rights ─┤                  from there only by a birth, or on request
+//     leaving ◄─ main ended ───┘                  for good
 
 import BellowsCoreEmbedded
 import CMalloc
 import CShims
 
 enum Helper {
-  private enum State: UInt32 { case none, running, parked }
+  private enum State: UInt32 { case none, retired, gone, running, parked, leaving }
+  /// What it knows of its standing (bellows_process.h).
+  enum Sight: UInt32 { case clear, blind, filtered, differs }
 
-  private static var word: UInt { Process.helperWords }
-  /// A heap below this many pages (4 MiB) is not worth a thread.
+  @inline(__always)
+  private static var word: UInt { Process.helperWord }
+  /// With control it comes to a heap of this many pages (4 MiB), with all that is to come with it.
   private static var leastPages: UInt { 1024 }
 
-  /// 1 once the main thread has ended by pthread_exit.
-  private static var mainEndedWord: UInt { Process.helperWords &+ 8 }
-
-  static var mainEnded: Bool { bellows_load32(mainEndedWord) != 0 }
-
-  /// How many threads of this process are Bellows' own.
-  static var threads: UInt32 {
-    (bellows_load32(word) == State.none.rawValue ? 0 : 1) &+ (Control.isRunning ? 2 : 0)
-  }
+  static var isThere: Bool { bellows_load32(word) >= State.running.rawValue }
 
   private static var settings: Ref<Settings> { Process.settings }
+
+  // MARK: Called by the program's threads
 
   /// Memory went back to the zone or to a slot: wakes the helper if it sleeps.
   @inline(__always)
@@ -37,87 +41,249 @@ enum Helper {
   }
 
   private static func wake() {
-    if bellows_exchange32(word, State.running.rawValue) == State.parked.rawValue { bellows_futex_wake(word) }
+    if change(.parked, to: .running) { ring() }
+  }
+
+  @discardableResult
+  private static func change(_ before: State, to after: State) -> Bool {
+    bellows_compare_exchange32(word, before.rawValue, after.rawValue)
+  }
+
+  /// Makes it look what there is to do, now.
+  static func ring() {
+    while case let bell = bellows_load32(Watch.bellWord),
+      !bellows_compare_exchange32(Watch.bellWord, bell, bell &+ 1)
+    {}
+    bellows_futex_wake(Watch.bellWord)
   }
 
   /// Starts the helper if it is time for it. From the slow paths of allocation only, never from free: the C library
   /// frees with its lock on thread stacks held, and would wait for itself in pthread_create.
   @inline(__always)
   static func offer() {
-    if _slowPath(bellows_load32(word) == State.none.rawValue) { considerStart() }
+    if _slowPath(!isThere) { considerStart() }
   }
 
   private static func considerStart() {
-    let mode = settings.it.helper
-    guard Process.arena.roughlyHeldPages() >= leastPages, mode != 1,
-      mode == 2 || !bellows_is_single_threaded(),
-      // A child of vfork runs on the memory of its parent: no thread of its own here.
-      UInt(bellows_process_id()) == Process.processID,
-      bellows_exchange32(word, State.running.rawValue) == State.none.rawValue
+    guard let own = Process.ownHeap else { return }
+    let isBorn = own.it.isNewborn
+    own.it.isNewborn = false
+    guard settings.it.helper != 1, bellows_load32(word) != State.gone.rawValue else { return }
+    if isBorn, UInt(own.it.threadID) != Process.processID, !bellows_is_single_threaded() {
+      start(process: 0)
+    } else if bellows_load32(word) == State.retired.rawValue || bellows_saw_filter() {
+      return
+    } else if settings.it.hasControl, Process.arena.roughlyHeldPages() >= leastPages {
+      start(process: UInt32(truncatingIfNeeded: Process.processID))
+    } else if Log.isOn, isBorn {
+      // The child of a fork.
+      start(process: UInt32(truncatingIfNeeded: Process.processID))
+    }
+  }
+
+  /// Starts it where it is asked for from the start, and waits until it has begun: what it takes from the program's table of
+  /// descriptors is there now.
+  static func startEarly() {
+    guard settings.it.helper == 2 || Log.isOn, settings.it.helper != 1, !bellows_saw_filter() else { return }
+    bellows_store32(Watch.settledWord, 0)
+    start(process: UInt32(truncatingIfNeeded: Process.processID))
+    let end = bellows_clock_milliseconds() &+ 1000
+    while isThere, bellows_load32(Watch.settledWord) == 0, bellows_clock_milliseconds() < end {
+      bellows_futex_wait_for(Watch.settledWord, 0, 100)
+    }
+  }
+
+  /// Starts it for a request that needs it.
+  static func summon() {
+    guard !isThere, settings.it.helper != 1, !bellows_saw_filter() else { return }
+    start(process: UInt32(truncatingIfNeeded: Process.processID))
+  }
+
+  /// Where no thread is to be had, slow paths and malloc_trim go on returning memory.
+  private static func start(process: UInt32) {
+    let before = bellows_load32(word)
+    guard before < State.gone.rawValue, bellows_compare_exchange32(word, before, State.running.rawValue)
     else { return }
-    // Where no thread is to be had, slow paths and malloc_trim go on returning memory.
-    _ = bellows_helper_start()
+    if !bellows_helper_start(process) { bellows_store32(word, before) }
   }
 
   /// In the child of a fork there is no helper.
-  static func forget() { bellows_store32(word, State.none.rawValue) }
+  static func forget() {
+    if bellows_load32(word) != State.retired.rawValue { bellows_store32(word, State.none.rawValue) }
+    bellows_store32(Watch.threadEndedWord, 0)
+    Process.ownHeap?.it.isNewborn = true
+    Errand.forget()
+    Control.forget()
+    bellows_log_forget()
+  }
 
-  /// The main thread ended and the others go on. The process is to end with the last of them, so the helper has
-  /// to look whether it is that.
+  /// A thread of the program ends. With the last one the helper goes too.
+  static func noticeThreadEnded() {
+    if isThere, bellows_exchange32(Watch.threadEndedWord, 1) == 0 { ring() }
+  }
+
+  /// The main thread ends and the others go on. It waits for the helper's end, which takes no other calls than its own.
   static func noticeMainEnded() {
-    bellows_store32(mainEndedWord, 1)
-    notice()
-    Control.noticeMainEnded()
+    bellows_store32(Watch.settledWord, 0)
+    let before = bellows_exchange32(word, State.leaving.rawValue)
+    guard before >= State.running.rawValue else { return bellows_store32(word, State.gone.rawValue) }
+    ring()
+    let end = bellows_clock_milliseconds() &+ 1000
+    while bellows_load32(Watch.settledWord) == 0 {
+      guard bellows_clock_milliseconds() < end else { return }
+      bellows_futex_wait_for(Watch.settledWord, 0, 100)
+    }
+    bellows_helper_join()
   }
 
-  /// The thread's life.
+  // MARK: The thread's life
+
+  /// Whether it is to stay when it is alone with the main thread.
+  private static var isToStay: Bool {
+    settings.it.helper == 2 || Log.isOn
+      || settings.it.hasControl && Process.arena.roughlyHeldPages() >= leastPages
+  }
+
   static func run() {
-    let delay = max(settings.it.purgeDelay, 2)
+    // Before the table of descriptors is another one: callbacks of the program run in the worker.
+    let hasWorker = settings.it.hasControl && Control.startWorker()
+    let seen = begin()
+    if hasWorker, seen == .clear { Control.open() }
+    bellows_store32(Watch.settledWord, 1)
+    bellows_futex_wake(Watch.settledWord)
+    var clock = Clock()
     while true {
-      let mainEnded = Self.mainEnded
-      bellows_sleep_milliseconds(mainEnded ? min(delay / 2, 100) : delay / 2)
-      if mainEnded, bellows_is_last_thread(threads) {
-        forget()
-        return
+      let bell = bellows_load32(Watch.bellWord)
+      let sight = look()
+      if bellows_load32(word) == State.leaving.rawValue { return leaveForMain() }
+      if sight == .differs || sight == .clear && clock.isTimeToEnd() {
+        if leave(sight) { return }
+        continue
       }
-      if !look(), !mainEnded { park() }
+      if sight != .clear { clock.countNoThreads() }
+      Errand.serve()
+      Log.writeWaiting()
+      clock.purge()
+      let pause = clock.pause()
+      // What became dirty before the word changed was not noticed.
+      if pause.isParked, Process.arena.dirtyPages() != 0 {
+        change(.parked, to: .running)
+      } else if pause.milliseconds == .max {
+        bellows_futex_wait(Watch.bellWord, bell)
+      } else {
+        bellows_futex_wait_for(Watch.bellWord, bell, pause.milliseconds)
+      }
     }
   }
 
-  /// Returns what has been free for the purge delay, idle threads' shards included; false if nothing is left to
-  /// look at again.
-  private static func look() -> Bool {
-    // Under a system call filter, what else the look at a thread needs might be the end of the process.
-    var isBusy = false
-    if !bellows_is_filtered() {
-      bellows_barrier_start()
-      isBusy = trimIdleThreads()
+  /// A filter that was inherited may know none of the calls.
+  private static func begin() -> Sight {
+    guard !bellows_saw_filter() else { return .blind }
+    let name: StaticString = settings.it.hasControl ? "bellows-control" : "bellows"
+    let seen = bellows_sight_open(Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start))
+    let sight = Sight(rawValue: seen) ?? .blind
+    if sight == .clear { Log.openAgain() }
+    return sight
+  }
+
+  /// Each time right before a call that malloc does not need.
+  static func look() -> Sight { Sight(rawValue: bellows_sight_look()) ?? .blind }
+
+  /// What the thread has still to do, and when.
+  private struct Clock {
+    private let delay = max(Process.settings.it.purgeDelay, 2)
+    private var nextPurge: UInt64 = 0
+    private var isBusy = false
+    /// How often it has looked since a thread ended.
+    private var looks: UInt64 = 0
+
+    /// Whether the others have ended. A thread is still counted a little after it has let go of its heap.
+    mutating func isTimeToEnd() -> Bool {
+      if bellows_exchange32(Watch.threadEndedWord, 0) != 0, looks == 0 { looks = 1 }
+      guard looks != 0 else { return false }
+      let isAlone = bellows_sight_threads() <= 2 &+ Control.threads
+      looks &+= 1
+      let isOver = looks > 8
+      if isOver { looks = 0 }
+      guard isAlone, !Helper.isToStay, isOver || Process.arena.dirtyPages() == 0 else { return false }
+      if delay <= 1000 { _ = Process.heap.trim(nil, keep: 0) }
+      return true
     }
-    // 4096 shards take a few milliseconds; what is left waits for the next look.
-    Process.heap.purgeExpired(bellows_clock_milliseconds(), shards: 4096)
-    Log.notePurges(isUrgent: false)
-    return isBusy || Process.arena.dirtyPages() != 0
+
+    /// It cannot, any more.
+    mutating func countNoThreads() { looks = 0 }
+
+    /// Returns what has been free for the purge delay, idle threads' shards included, if it is time for that.
+    mutating func purge() {
+      let now = bellows_clock_milliseconds()
+      guard nextPurge != 0, now >= nextPurge else { return }
+      isBusy = Helper.trimIdleThreads()
+      // 4096 shards take a few milliseconds; what is left waits for the next look.
+      Process.heap.purgeExpired(now, shards: 4096)
+      Log.notePurges(isUrgent: false)
+      nextPurge = 0
+    }
+
+    /// How long to wait now.
+    mutating func pause() -> (milliseconds: UInt64, isParked: Bool) {
+      let isParked = !isBusy && Process.arena.dirtyPages() == 0
+      var pause: UInt64 = .max
+      if isParked {
+        change(.running, to: .parked)
+        nextPurge = 0
+      } else {
+        let now = bellows_clock_milliseconds()
+        if nextPurge == 0 { nextPurge = now &+ delay / 2 }
+        pause = nextPurge > now ? nextPurge &- now : 1
+      }
+      // 5, 10, ... 320 ms: two thirds of a second.
+      if looks != 0 { pause = min(pause, 5 &<< (looks &- 2)) }
+      // A right that the main thread gives up is to be given up here, too.
+      if bellows_sight_has_capability() { pause = min(pause, 250) }
+      return (pause, isParked)
+    }
+  }
+
+  /// Ends, and with it the worker. False: a thread came meanwhile that did not start another helper, or the main thread ended.
+  private static func leave(_ sight: Sight) -> Bool {
+    Log.writeWaiting()
+    Control.close()
+    let after: State = sight == .differs ? .retired : .none
+    guard change(.running, to: after) || change(.parked, to: after) else { return false }
+    if !settings.it.hasControl, look() == .clear, bellows_sight_threads() > 2 {
+      if change(.none, to: .running) { return false }
+    }
+    bellows_helper_detach()
+    return true
+  }
+
+  private static func leaveForMain() {
+    Log.writeWaiting()
+    Control.close()
+    bellows_store32(word, State.gone.rawValue)
+    bellows_store32(Watch.settledWord, 1)
+    bellows_futex_wake(Watch.settledWord)
+  }
+
+  // MARK: Other threads, after a look
+
+  static func passBarrier() -> Bool {
+    bellows_barrier_start()
+    return bellows_barrier()
+  }
+
+  static func isParked(_ thread: UInt32, _ stack: UInt, _ words: UInt, _ lock: UInt) -> Bool {
+    passBarrier()
+      && bellows_thread_is_parked(
+        UInt32(truncatingIfNeeded: Process.processID), thread, stack, words, lock)
   }
 
   /// Takes what threads keep that did nothing since the last look; whether any is left to look at again.
-  @discardableResult
   static func trimIdleThreads() -> Bool {
-    Process.heap.trimIdleThreads { heap in
-      bellows_barrier()
-      return bellows_thread_is_parked(
-        heap.it.threadID, heap.it.stack, heap.it.words, heap.lock.word)
-    }
-  }
-
-  private static func park() {
-    bellows_store32(word, State.parked.rawValue)
-    // What became dirty before the word changed was not noticed.
-    if Process.arena.dirtyPages() != 0 || bellows_load32(mainEndedWord) != 0 {
-      bellows_store32(word, State.running.rawValue)
-      return
-    }
-    while bellows_load32(word) == State.parked.rawValue {
-      bellows_futex_wait(word, State.parked.rawValue)
+    // Under a system call filter, what the look at a thread needs might be the end of the process.
+    guard look() == .clear else { return false }
+    return Process.heap.trimIdleThreads { heap in
+      look() == .clear && isParked(heap.it.threadID, heap.it.stack, heap.it.words, heap.lock.word)
     }
   }
 }

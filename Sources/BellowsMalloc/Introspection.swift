@@ -112,7 +112,7 @@ func jsonStatistics() {
   let limits = Process.heap.limits
   var line = Line()
   line.append("{\"schema\":1,\"event\":\"statistics\",\"process\":")
-  line.append(UInt(bellows_process_id()))
+  line.append(Process.processID)
   let pages = Page.shift
   line.field("sections", now.sections)
   line.field("reserved", now.presentPages &<< pages)

@@ -3,8 +3,8 @@
 //   bellows[4711]: limit kind=soft held=67121152 soft=67108864 hard=0
 //   {"time":1763690000.123,"process":4711,"event":"limit","kind":"soft","held":67121152,...}
 //
-// To a descriptor the line is written as it is; a file is opened for each line, so that the log outlives a program
-// that closes every descriptor it does not know.
+// The line is put where the helper finds it, which writes it (log.c) and is there from the start because of that. What could
+// not be written is counted, and said as soon as it can be: `log lost=3`.
 
 import BellowsCoreEmbedded
 import CMalloc
@@ -13,7 +13,6 @@ import CShims
 enum Log {
   @inline(__always)
   static var isOn: Bool { Watch.words.it.log_kind != 0 }
-  static var isToDescriptor: Bool { Watch.words.it.log_kind == 1 }
   private static var isJSON: Bool { Watch.words.it.log_is_json != 0 }
 
   /// Takes over the value of BELLOWS_LOG: a descriptor or a file name, and perhaps ",json". False: neither.
@@ -35,14 +34,51 @@ enum Log {
       Watch.words.it.log_descriptor = Int32(truncatingIfNeeded: number)
       Watch.words.it.log_kind = 1
     } else {
-      guard bellows_absolute_path(value, end &- value, path) else { return false }
+      guard bellows_absolute_path(value, end &- value, Watch.logPath) else { return false }
       Watch.words.it.log_kind = 2
     }
     Watch.words.it.log_is_json = isJSON ? 1 : 0
     return true
   }
 
-  private static var path: UInt { bellows_watch_address() &+ 64 }
+  /// Nothing is to be written.
+  static func close() { Watch.words.it.log_kind = 0 }
+
+  // MARK: Called by the helper
+
+  /// The descriptor that the helper is to take over from the program; -1: none.
+  static var descriptorToKeep: Int32 {
+    Watch.words.it.log_kind == 1 && !bellows_log_was_opened() ? Watch.words.it.log_descriptor : -1
+  }
+
+  static func openAgain() {
+    guard isOn else { return }
+    bellows_log_open(Watch.words.it.log_kind == 2 ? Watch.logPath : 0, Watch.words.it.log_descriptor)
+  }
+
+  static func writeWaiting() {
+    guard isOn, bellows_log_waiting() != 0 else { return }
+    let lost = bellows_log_lost()
+    if lost != 0 {
+      var event = Event("log")
+      event.add("lost", UInt(lost))
+      // Where that cannot be written either, they count on.
+      if !event.writeNow() { bellows_log_lose(lost) }
+    }
+    bellows_log_write_waiting()
+  }
+
+  /// At the end of the process: what waits is written, if that takes no longer than a tenth of a second.
+  static func end() {
+    var tries = 0
+    while isOn, Helper.isThere, bellows_log_waiting() != 0, tries < 20 {
+      Helper.ring()
+      bellows_sleep_milliseconds(5)
+      tries &+= 1
+    }
+  }
+
+  // MARK: Called by anybody
 
   /// Writes what pages went back since the last line about it; not urgent: at most ten lines a second.
   static func notePurges(isUrgent: Bool) {
@@ -74,13 +110,13 @@ enum Log {
         line.append(".")
         line.append(UInt(now % 1000), digits: 3)
         line.append(",\"process\":")
-        line.append(UInt(bellows_process_id()))
+        line.append(Process.processID)
         line.append(",\"event\":\"")
         line.append(name)
         line.append("\"")
       } else {
         line.append("bellows[")
-        line.append(UInt(bellows_process_id()))
+        line.append(Process.processID)
         line.append("]: ")
         line.append(name)
       }
@@ -114,13 +150,19 @@ enum Log {
 
     consuming func write() {
       if isJSON { line.append("}") }
-      line.write { text, length in
-        if isToDescriptor {
-          bellows_write(Watch.words.it.log_descriptor, text, length)
-        } else {
-          bellows_log_append(path, text, length)
-        }
-      }
+      line.write { bellows_log_put($0, $1) }
+      Helper.ring()
+    }
+
+    /// The helper alone.
+    fileprivate consuming func writeNow() -> Bool {
+      if isJSON { line.append("}") }
+      var isWritten = false
+      line.write { isWritten = bellows_log_write($0, $1) }
+      return isWritten
     }
   }
 }
+
+@c(bellows_log_ended)
+func logEnded() { Log.end() }

@@ -71,7 +71,6 @@ func handedOut(_ allocate: () -> UInt) -> UInt {
 func doWhatIsDue() {
   Process.heap.adoptIfDue()
   Helper.offer()
-  Control.offer()
   Watch.tellNews()
 }
 

@@ -9,15 +9,16 @@ private let noSystem: Int32 = 38
 enum Offline {
   static var environment: CageEnvironment {
     CageEnvironment(
-      context: Process.listeners, barrier: { bellows_barrier() },
-      isParked: { bellows_thread_is_parked($0, $1, $2, $3) },
+      context: Process.listeners, barrier: { _ = Errand.ask(.barrier) },
+      isParked: { Errand.ask(.isParked, thread: $0, stack: $1, words: $2, lock: $3) },
       announce: { bellows_listeners_tell($0, $1, $2, $3) }, sleep: { bellows_sleep_milliseconds($0) })
   }
 
   static var client: ArenaCage { ArenaCage(Process.arena, Process.ownHeap, environment) }
 
   static func request(_ milliseconds: UInt32, _ flags: UInt32, _ cancel: UInt) -> OfflineRequest {
-    bellows_barrier_start()
+    // With one thread there is nobody to look at.
+    if !bellows_is_single_threaded() { Helper.summon() }
     return OfflineRequest(
       policy: flags & 1 != 0 ? .wholeOnly : flags & 2 != 0 ? .keepPartial : .stay,
       deadline: bellows_clock_milliseconds() &+ UInt64(milliseconds), cancelWord: cancel, keepsMemmap: false)

@@ -28,8 +28,8 @@ enum Process {
   static var settings: Ref<Settings> { Ref<Settings>(zone.address &+ bytes(of: Zone.self)) }
   private static var statusWord: UInt { settings.address &+ bytes(of: Settings.self) }
   private static var processWord: UInt { statusWord &+ 8 }
-  /// Two words of the helper thread's.
-  static var helperWords: UInt { statusWord &+ 16 }
+  /// The helper's state.
+  static var helperWord: UInt { statusWord &+ 16 }
   static var heap: HeapRef { HeapRef(statusWord &+ 64) }
   /// The table of listeners (Offline.swift).
   static var listeners: UInt { heap.address &+ Heap.bytes }
@@ -157,7 +157,12 @@ enum Process {
   /// the thread does: without a heap it would have to let go of a shard at each block.
   @inline(__always)
   static var ownHeapToFree: ThreadHeapRef? {
-    if bellows_thread_mine() == 0 { return threadHeap() }
+    if bellows_thread_mine() == 0 {
+      let made = threadHeap()
+      // No thread is started from free.
+      made?.it.isNewborn = false
+      return made
+    }
     guard let own = ownHeap else { return nil }
     if _slowPath(bellows_thread_hot() != own.address) { reinstall(own) }
     return own
@@ -182,9 +187,9 @@ func threadEnded(_ heap: UInt) {
   own.it.words = 0
   bellows_thread_set(bellows_empty_heap(), common)
   own.lock.release()
-  let isMain = own.it.threadID == bellows_process_id()
+  let isMain = UInt(own.it.threadID) == Process.processID
   Process.heap.detachThread(own)
-  if isMain { Helper.noticeMainEnded() }
+  if isMain { Helper.noticeMainEnded() } else { Helper.noticeThreadEnded() }
 }
 
 /// The .so is loaded and the environment is there.
@@ -193,7 +198,11 @@ func started() {
   guard Process.start() else { return }
   Process.settings.it.report()
   if Process.settings.it.statistics != .none { bellows_at_exit() }
-  if Process.settings.it.hasControl { Control.start() }
+  // Now a look is no surprise to anybody.
+  _ = bellows_is_filtered()
+  Process.settings.it.dropWhatTakesThreads()
+  if Log.isOn { bellows_log_at_exit() }
+  Helper.startEarly()
 }
 
 @c(bellows_keeps_deep_binding)
@@ -219,5 +228,4 @@ func forkChild() {
   Process.inherit()
   Process.heap.adoptAfterFork(Process.ownHeap, parent: parent)
   Helper.forget()
-  Control.forget()
 }

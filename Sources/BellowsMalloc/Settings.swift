@@ -3,7 +3,7 @@
 //   BELLOWS_CHECK=1              check every free: double frees, interior pointers, wrong sizes
 //   BELLOWS_OFF=1                step aside: glibc's malloc serves
 //   BELLOWS_PURGE_DELAY=250      milliseconds that free memory stays resident
-//   BELLOWS_THREAD=0|1           never, or always, have a helper thread for that
+//   BELLOWS_THREAD=0|1           have no thread of ours at all, or the helper from the start
 //   BELLOWS_STATISTICS=1|json    print the figures of malloc_stats at exit
 //   BELLOWS_CONTROL=1            take commands of the tool: trim, limit, offline, online
 //   BELLOWS_LIMIT=SOFT[:HARD]    how much the heap may hold
@@ -65,6 +65,23 @@ struct Settings: BitwiseCopyable {
       }
       place = place &+ 1
     }
+  }
+
+  /// Says what cannot be had because no thread of ours may be: control and the log.
+  mutating func dropWhatTakesThreads() {
+    guard hasControl || Log.isOn, helper == 1 || bellows_saw_filter() else { return }
+    func say(_ name: StaticString) {
+      var line = Line()
+      line.append("bellows: ignoring ")
+      line.append(name)
+      line.append(
+        helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force, or /proc is not there")
+      line.write()
+    }
+    if hasControl { say("BELLOWS_CONTROL") }
+    if Log.isOn { say("BELLOWS_LOG") }
+    hasControl = false
+    Log.close()
   }
 
   /// Takes over one "NAME=value"; false if it means nothing.

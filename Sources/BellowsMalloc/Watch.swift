@@ -1,4 +1,4 @@
-// The words that control, limits and the log keep between calls (bellows_process.h: struct bellows_watch).
+// The words that threads of ours, control, limits and the log keep between calls (bellows_process.h: struct bellows_watch).
 
 import BellowsCoreEmbedded
 import CMalloc
@@ -6,12 +6,20 @@ import CShims
 
 enum Watch {
   static var words: Ref<bellows_watch> { Ref(bellows_watch_address()) }
-  /// Whether and how a control thread is there: a `Control.State`.
-  static var controlWord: UInt { bellows_watch_address() }
-  /// How far the holder of the shared page is: a `Control.Holder`.
-  static var holderWord: UInt { bellows_watch_address() &+ 4 }
+  @inline(__always)
+  private static func place(_ offset: Int) -> UInt { bellows_watch_address() &+ UInt(bitPattern: offset) }
+  /// Whether and how the worker is there: a `Control.State`.
+  static var controlWord: UInt { place(BELLOWS_WATCH_CONTROL) }
+  /// What the helper waits on.
+  static var bellWord: UInt { place(BELLOWS_WATCH_BELL) }
   /// Whether the callback of the limits is running.
-  static var limitBusyWord: UInt { bellows_watch_address() &+ 32 }
+  static var limitBusyWord: UInt { place(BELLOWS_WATCH_LIMIT_BUSY) }
+  /// Whether a thread ended that the helper has not looked for.
+  static var threadEndedWord: UInt { place(BELLOWS_WATCH_THREAD_ENDED) }
+  /// Whether the helper has begun.
+  static var settledWord: UInt { place(BELLOWS_WATCH_SETTLED) }
+  static var errand: Ref<bellows_errand> { Ref(place(BELLOWS_WATCH_ERRAND)) }
+  static var logPath: UInt { place(BELLOWS_WATCH_LOG_PATH) }
 
   /// Looks whether there is news to tell: called at the end of slow paths, with no lock held. Two loads where there
   /// is none.

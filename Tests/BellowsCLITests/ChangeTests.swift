@@ -43,7 +43,7 @@ import Testing
   /// Free sections of an idle process go, their memory with them, and come back empty.
   @Test func offlineAndOnlineBySize() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("spare", "300", run: ["--control", "--no-thread"])
+    let target = try Target("spare", "300", run: ["--control", "--purge-delay", "600000"])
     #expect(try states(target) == ["online": 3])
     let before = target.resident
     let gone = try change(target, status: 0, "--offline", "256M")
@@ -64,7 +64,7 @@ import Testing
 
   @Test func blocksAndRanges() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("spare", "300", run: ["--control", "--no-thread"])
+    let target = try Target("spare", "300", run: ["--control", "--purge-delay", "600000"])
     #expect(try change(target, status: 0, "--offline", "-b", "1-2").changed == 2 * section)
     #expect(try states(target) == ["online": 1, "offline": 2])
     // What is so already is no error.
@@ -83,7 +83,7 @@ import Testing
   /// What lives there is named, and everything is as before.
   @Test func blockersAreNamed() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     let before = target.resident
     let report = try change(target, status: 1, "--offline", "-b", "0", "--deadline", "0.2")
     #expect(report.status == "failed" && report.online == section)
@@ -97,7 +97,7 @@ import Testing
 
   @Test func aPartIsKeptOut() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     let part = try change(target, status: 3, "--offline", "128M", "--deadline", "0.2", "--keep-partial")
     #expect(part.status == "partly" && part.changed > 10 << 20 && part.changed < section)
     let caged = try Bench.bellows("ls", "-b", "-n", "-r", "-o", "CAGED", "--summary=never", target.name)

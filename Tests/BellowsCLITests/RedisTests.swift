@@ -23,7 +23,7 @@ import Testing
       folder = try TemporaryFolder()
       child = try Child(
         [
-          Bench.tool, "run", "--library", Bench.library, "--control", "--no-thread", "--log",
+          Bench.tool, "run", "--library", Bench.library, "--control", "--log",
           "\(folder.path)/events,json", "--", "redis-server", "--port", "0", "--unixsocket",
           "\(folder.path)/socket", "--save", "", "--dir", folder.path,
         ], environment: Bench.environment())

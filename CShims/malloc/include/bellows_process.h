@@ -24,63 +24,125 @@ bool bellows_thread_watch(uintptr_t heap);
 bool bellows_thread_watch_start(void);
 void bellows_thread_ended(uintptr_t heap);
 
-// ---- The helper thread ----------------------------------------------------------------------------------
+// ---- Threads of ours (Helper.swift, Control.swift) --------------------------------------------------------
 
-// Starts it, with every signal blocked, a small stack and the name "bellows". False: no thread to be had.
-bool bellows_helper_start(void);
-void bellows_helper_main(void);
-// ---- The control thread (Control.swift) -----------------------------------------------------------------
-
-// Two threads, started like the helper. The holder has a table of descriptors of its own with nothing in it but the
-// shared page (bellows_control.h); the worker does what is asked, with the program's table: the program's listeners
-// run in it.
-bool bellows_holder_start(void);
+// Starts one, with every signal blocked and a small stack. False: no thread to be had. The helper is not started
+// where the caller is another process than `process`; 0: it is known not to be.
+bool bellows_helper_start(uint32_t process);
 bool bellows_worker_start(void);
-void bellows_holder_main(void);
+// In the helper, when it ends and nobody waits for that; in who waits.
+void bellows_helper_detach(void);
+void bellows_helper_join(void);
+void bellows_helper_main(void);
 void bellows_worker_main(void);
-// In the holder: opens the shared page. Answers its address, or 0.
-uintptr_t bellows_control_open(void);
+// Waits by a futex, and may end early.
+void bellows_sleep_milliseconds(uint64_t milliseconds);
+uint32_t bellows_process_id(void);
+// Whether the process never had a second thread.
+bool bellows_is_single_threaded(void);
 
-// What the front end remembers about control, limits and the log, zero at start.
+// What the helper knows of its own standing (sight.c). The helper's own, but for the first one.
+enum {
+  BELLOWS_CLEAR,
+  BELLOWS_BLIND,     // no table of its own, or no /proc: it cannot know, and makes no call that malloc does not need
+  BELLOWS_FILTERED,  // the same, for ever
+  BELLOWS_DIFFERS,   // it has rights that the main thread has not, or the other way round
+};
+// Whether a filter is in force: asked at the start, once. Whether one was seen by anybody until now: a load.
+bool bellows_is_filtered(void);
+bool bellows_saw_filter(void);
+// Takes a table of descriptors of its own, with `keep` alone in it (-1: nothing), and looks. The thread gets the name.
+uint32_t bellows_sight_open(int keep, uintptr_t name);
+uint32_t bellows_sight_look(void);
+// As of the last look: how many threads the process has, and whether the helper holds any capability.
+uint32_t bellows_sight_threads(void);
+bool bellows_sight_has_capability(void);
+// A file of another thread in /proc, or -errno.
+intptr_t bellows_sight_open_task(uint32_t tid, const char *name, int flags);
+void bellows_sight_name_task(uint32_t tid, uintptr_t name);
+// Whether that thread has no filter.
+bool bellows_sight_is_clear(uint32_t tid);
+// Whether thread `tid`, with `stack` an address on its stack and its two words at `words`, is blocked in a system
+// call, other than to wait for `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
+bool bellows_thread_is_parked(uint32_t process, uint32_t tid, uintptr_t stack, uintptr_t words, uintptr_t lock);
+// Registers for bellows_barrier, which makes every running thread pass a memory barrier; false: it does not.
+void bellows_barrier_start(void);
+bool bellows_barrier(void);
+
+// What others ask of the helper (Errand.swift). Zero at start.
+struct bellows_errand {
+  uint32_t state;
+  uint32_t kind;
+  uint32_t thread;
+  uint32_t answer;
+  uintptr_t stack;
+  uintptr_t words;
+  uintptr_t lock;
+};
+
+// ---- Control and limits -------------------------------------------------------------------------------------
+
+// In the helper, whose table of descriptors is its own: opens the shared page (bellows_control.h). Its address, or 0.
+uintptr_t bellows_control_open(void);
+void bellows_control_close(uintptr_t page);
+
+// What the front end remembers about its threads, control, limits and the log, zero at start.
 struct bellows_watch {
   uint32_t control;            // Control.State
-  uint32_t holder;             // Control.Holder
+  uint32_t bell;               // a futex that the helper waits on: rung by whoever wants it
   uint64_t control_page;       // address, 0: none
   uintptr_t limit_function;    // called when a limit is crossed, and its argument
   uintptr_t limit_context;
   uint32_t limit_busy;
-  int32_t log_descriptor;
   uint32_t log_is_json;
+  int32_t log_descriptor;
   uint32_t log_kind;           // 0 none, 1 a descriptor, 2 a file
   uint64_t log_returned;       // pages returned, as of the last line about it
   uint64_t log_time;           // and when that was
+  uint32_t thread_ended;       // one of the program's threads has ended, and the helper has not looked yet
+  uint32_t is_settled;         // the helper has begun: a futex
+  uint32_t worker;             // the worker's number
+  uint32_t unused;
+  struct bellows_errand errand;
   char log_path[512];
 };
 uintptr_t bellows_watch_address(void);
+// Where the words are that are waited for or exchanged.
+enum {
+  BELLOWS_WATCH_CONTROL = offsetof(struct bellows_watch, control),
+  BELLOWS_WATCH_BELL = offsetof(struct bellows_watch, bell),
+  BELLOWS_WATCH_LIMIT_BUSY = offsetof(struct bellows_watch, limit_busy),
+  BELLOWS_WATCH_THREAD_ENDED = offsetof(struct bellows_watch, thread_ended),
+  BELLOWS_WATCH_SETTLED = offsetof(struct bellows_watch, is_settled),
+  BELLOWS_WATCH_ERRAND = offsetof(struct bellows_watch, errand),
+  BELLOWS_WATCH_LOG_PATH = offsetof(struct bellows_watch, log_path),
+};
 void bellows_limit_call(uintptr_t function, uintptr_t context, int which, uintptr_t held);
-// Appends to the log file; opened for each line, so that it outlives a program that closes what it does not know.
-void bellows_log_append(uintptr_t path, uintptr_t text, uintptr_t length);
 // The time in milliseconds since 1970.
 uint64_t bellows_wall_milliseconds(void);
+
+// ---- The log (log.c) ----------------------------------------------------------------------------------------
+
+// Any thread: puts a line where the helper finds it. One that finds no room is counted as lost.
+void bellows_log_put(uintptr_t text, uintptr_t length);
+// Lines put and not yet written, and lines lost since that was last asked.
+uint32_t bellows_log_waiting(void);
+uint32_t bellows_log_lost(void);
+void bellows_log_lose(uint32_t lines);
+// The helper: opens the file at `path`, or takes `descriptor` over, which at the start is in its table. What it finds later
+// must be what it was at the start.
+void bellows_log_open(uintptr_t path, int descriptor);
+bool bellows_log_was_opened(void);
+// The helper: writes a line without waiting, and all that were put, of which those count as lost that cannot be written.
+bool bellows_log_write(uintptr_t text, uintptr_t length);
+void bellows_log_write_waiting(void);
+// The child of a fork has none of its parent's lines.
+void bellows_log_forget(void);
 // Makes a path absolute in `target`, 512 bytes; false where it does not fit.
 bool bellows_absolute_path(uintptr_t path, uintptr_t length, uintptr_t target);
-
-// ---- Threads of the process -------------------------------------------------------------------------------
-
-// Whether the process never had a second thread.
-bool bellows_is_single_threaded(void);
-// Whether `own` threads of ours and a main thread that has ended are all that is left.
-bool bellows_is_last_thread(uint32_t own);
-uint32_t bellows_process_id(void);
-// Whether thread `tid`, with `stack` an address on its stack and its two words at `words`, is blocked in a system
-// call, other than to wait for `lock`, and was not interrupted in a hit path (Heap+Seize.swift). Takes about 50 us.
-bool bellows_thread_is_parked(uint32_t tid, uintptr_t stack, uintptr_t words, uintptr_t lock);
-// Whether the calling thread is under a seccomp filter.
-bool bellows_is_filtered(void);
-// Registers for bellows_barrier, which makes every running thread pass a memory barrier.
-void bellows_barrier_start(void);
-void bellows_barrier(void);
-void bellows_sleep_milliseconds(uint64_t milliseconds);
+// Makes bellows_log_ended run at exit.
+void bellows_log_at_exit(void);
+void bellows_log_ended(void);
 
 // ---- Listeners -------------------------------------------------------------------------------------------
 

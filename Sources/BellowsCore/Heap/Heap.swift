@@ -140,6 +140,7 @@ extension Ref where Pointee == Heap {
       heap.it.epoch = epoch
       heap.lock.release()
       heap.it.threadID = bellows_thread_id()
+      heap.it.isNewborn = true
       return heap
     }
     guard let memory = it.arena.allocateMetadata(ThreadHeap.bytes) else { return nil }
@@ -147,6 +148,7 @@ extension Ref where Pointee == Heap {
     heap.it.threadID = bellows_thread_id()
     heap.it.epoch = epoch
     heap.it.isShared = isCommon
+    heap.it.isNewborn = !isCommon
     heap.it.nextHeap = it.heaps
     bellows_store_release(address &+ Heap.heapsOffset, heap.address)
     it.heapCount = it.heapCount &+ 1

@@ -59,6 +59,8 @@ package struct ThreadHeap: BitwiseCopyable {
   /// what it has stays as it is for ever.
   package var isOrphan: Bool
   package var isLost: Bool
+  /// Whether its thread has not been through a slow path of allocation yet.
+  package var isNewborn: Bool
   /// The `Heap.epoch` up to which nothing of it lies in a section that goes offline. Under the lock.
   package var epoch: UInt
   // Where the thread runs (Heap+Nodes.swift). Its own.

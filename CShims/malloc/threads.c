@@ -1,0 +1,63 @@
+// Threads of ours: how they start, sleep, and what the process is.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "bellows_calls.h"
+#include "bellows_process.h"
+#include "bellows_shims.h"
+
+static void *helper(void *unused) {
+  (void)unused;
+  bellows_helper_main();
+  return NULL;
+}
+
+static void *worker(void *unused) {
+  (void)unused;
+  bellows_worker_main();
+  return NULL;
+}
+
+// Names come from the threads themselves: the C library opens a file to name another one.
+static bool start_thread(void *(*body)(void *), pthread_t *thread, int state) {
+  int saved = errno;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, state);
+  // 128 KiB: its deepest call chain takes about 12; thread-local storage of large programs comes out of it too, and
+  // where that does not fit, 1 MiB does.
+  pthread_attr_setstacksize(&attributes, 131072);
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool made = pthread_create(thread, &attributes, body, NULL) == 0 ||
+              (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(thread, &attributes, body, NULL) == 0);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  errno = saved;
+  return made;
+}
+
+// In a child of vfork, which runs on its parent's memory, a thread would be of the child: so the process is asked for,
+// where it is not known from elsewhere that the caller is none.
+static pthread_t the_helper;
+bool bellows_helper_start(uint32_t process) {
+  return (process == 0 || (uint32_t)bellows_call(SYS_getpid) == process) &&
+         start_thread(helper, &the_helper, PTHREAD_CREATE_JOINABLE);
+}
+bool bellows_worker_start(void) {
+  pthread_t thread;
+  return start_thread(worker, &thread, PTHREAD_CREATE_DETACHED);
+}
+void bellows_helper_detach(void) { pthread_detach(pthread_self()); }
+void bellows_helper_join(void) { pthread_join(the_helper, NULL); }
+
+uint32_t bellows_process_id(void) { return (uint32_t)bellows_call(SYS_getpid); }
+
+// Nobody wakes it. nanosleep is not among the calls that malloc needs.
+void bellows_sleep_milliseconds(uint64_t milliseconds) {
+  static uint32_t quiet;
+  bellows_futex_wait_for((uintptr_t)&quiet, 0, milliseconds);
+}

@@ -1,0 +1,87 @@
+// What a thread of the program, or the worker of control, asks the helper to do: it has no descriptors to look with, and may
+// not make the calls that it takes.
+//
+//     idle ──claimed──► writing ──► posted ──taken──► under way ──► done ──► idle
+//                                     └── in vain: withdrawn ──────────────────┘
+//
+// Where there is no helper, or it may not either, the answer is no.
+
+import BellowsCoreEmbedded
+import CMalloc
+import CShims
+
+enum Errand {
+  enum Kind: UInt32 {
+    /// Every running thread passes a memory barrier.
+    case barrier
+    /// Whether a thread is blocked outside the hit paths, after a barrier.
+    case isParked
+    /// Takes what threads keep that did nothing since the last look.
+    case trimIdle
+    /// Whether a thread is free to make any call.
+    case isClear
+  }
+
+  private enum State: UInt32 { case idle, writing, posted, underWay, done }
+
+  private static var box: Ref<bellows_errand> { Watch.errand }
+  private static var word: UInt { box.address }
+
+  static func ask(_ kind: Kind, thread: UInt32 = 0, stack: UInt = 0, words: UInt = 0, lock: UInt = 0) -> Bool
+  {
+    guard Helper.isThere, claim() else { return false }
+    box.it.kind = kind.rawValue
+    box.it.thread = thread
+    box.it.stack = stack
+    box.it.words = words
+    box.it.lock = lock
+    bellows_store32(word, State.posted.rawValue)
+    Helper.ring()
+    let end = bellows_clock_milliseconds() &+ 1000
+    while true {
+      let state = bellows_load32(word)
+      if state == State.done.rawValue { break }
+      // It sleeps on something else, or has ended meanwhile.
+      if state == State.posted.rawValue, bellows_clock_milliseconds() > end || !Helper.isThere,
+        bellows_compare_exchange32(word, state, State.idle.rawValue)
+      {
+        return false
+      }
+      bellows_futex_wait_for(word, state, 20)
+    }
+    let answer = box.it.answer != 0
+    bellows_store32(word, State.idle.rawValue)
+    return answer
+  }
+
+  private static func claim() -> Bool {
+    let end = bellows_clock_milliseconds() &+ 1000
+    while !bellows_compare_exchange32(word, State.idle.rawValue, State.writing.rawValue) {
+      guard bellows_clock_milliseconds() <= end else { return false }
+      bellows_sleep_milliseconds(1)
+    }
+    return true
+  }
+
+  /// The helper: does what is asked for.
+  static func serve() {
+    guard bellows_compare_exchange32(word, State.posted.rawValue, State.underWay.rawValue) else { return }
+    box.it.answer = Kind(rawValue: box.it.kind).map { perform($0) } ?? false ? 1 : 0
+    bellows_store32(word, State.done.rawValue)
+    bellows_futex_wake(word)
+  }
+
+  private static func perform(_ kind: Kind) -> Bool {
+    // A look comes right before each thing that takes one.
+    guard Helper.look() == .clear else { return false }
+    switch kind {
+    case .barrier: return Helper.passBarrier()
+    case .isParked: return Helper.isParked(box.it.thread, box.it.stack, box.it.words, box.it.lock)
+    case .trimIdle: return Helper.trimIdleThreads()
+    case .isClear: return bellows_sight_is_clear(box.it.thread)
+    }
+  }
+
+  /// In the child of a fork nobody asked.
+  static func forget() { bellows_store32(word, State.idle.rawValue) }
+}

@@ -1,0 +1,34 @@
+import Testing
+
+extension Guest {
+  /// A system call filter that allows what glibc's malloc needs and ends the process for anything else.
+  @Suite struct SandboxTests {
+    /// For all threads, of which one has not used malloc yet: before the heap is large, or after.
+    @Test(arguments: Way.allCases, [[], ["wait=200"], ["large"], ["large", "wait=300"]])
+    func all(way: Way, options: [String]) {
+      let one = options.first ?? "", other = options.last ?? ""
+      for _ in 0..<(Library.isSoak ? 50 : 2) {
+        expectOK(Library.run("sandbox", "all", one, other, environment: way.environment))
+      }
+    }
+
+    /// For one thread of several.
+    @Test(arguments: Way.allCases, ["one", "first"])
+    func some(way: Way, kind: String) {
+      expectOK(Library.run("sandbox", kind, environment: way.environment))
+    }
+
+    /// In a program with one thread, before its heap is large. With control a thread has still to come there, which is what
+    /// the article of a guest says.
+    @Test(arguments: Way.allCases.filter { $0 != .control })
+    func alone(way: Way) {
+      expectOK(Library.run("sandbox", "alone", environment: way.environment))
+    }
+
+    /// The helper goes on returning memory by what malloc needs.
+    @Test(arguments: Way.allCases)
+    func memoryGoesBack(way: Way) {
+      expectOK(Library.run("sandbox", "gives-back", environment: way.environment))
+    }
+  }
+}
