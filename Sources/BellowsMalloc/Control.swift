@@ -28,7 +28,7 @@ enum Control {
   // MARK: Called by the helper
 
   static func startWorker() -> Bool {
-    Watch.words.it.worker = 0
+    bellows_store32(Watch.workerWord, 0)
     set(.opening)
     let isMade = bellows_worker_start()
     if !isMade { set(.none) }
@@ -53,13 +53,13 @@ enum Control {
   /// It has no call of its own for that: to give itself a name is nothing that malloc needs.
   private static func nameWorker() {
     var tries = 0
-    while Watch.words.it.worker == 0, tries < 100 {
-      bellows_sleep_milliseconds(1)
+    while bellows_load32(Watch.workerWord) == 0, tries < 100 {
+      bellows_futex_wait_for(Watch.workerWord, 0, 1)
       tries &+= 1
     }
     guard Helper.look() == .clear else { return }
     let name: StaticString = "bellows-worker"
-    bellows_sight_name_task(Watch.words.it.worker, UInt(bitPattern: unsafe name.utf8Start))
+    bellows_sight_name_task(bellows_load32(Watch.workerWord), UInt(bitPattern: unsafe name.utf8Start))
   }
 
   /// Has the worker end, and waits for that.
@@ -69,6 +69,7 @@ enum Control {
     if page != 0 { bellows_store32(bellows_control_cancelled(page), 1) }
     set(.leaving)
     while state == State.leaving.rawValue {
+      Errand.serve(isRefusing: true)
       if page != 0 { bellows_futex_wake_shared(bellows_control_state(page)) }
       bellows_futex_wait_for(Watch.controlWord, State.leaving.rawValue, 20)
     }
@@ -85,7 +86,8 @@ enum Control {
   // MARK: The worker
 
   static func run() {
-    Watch.words.it.worker = bellows_thread_id()
+    bellows_store32(Watch.workerWord, bellows_thread_id())
+    bellows_futex_wake(Watch.workerWord)
     while state == State.opening.rawValue { bellows_futex_wait(Watch.controlWord, State.opening.rawValue) }
     let page = UInt(Watch.words.it.control_page)
     let word = bellows_control_state(page)

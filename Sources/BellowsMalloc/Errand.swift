@@ -63,10 +63,11 @@ enum Errand {
     return true
   }
 
-  /// The helper: does what is asked for.
-  static func serve() {
+  /// The helper: does what is asked for, or refuses it because it ends.
+  static func serve(isRefusing: Bool = false) {
     guard bellows_compare_exchange32(word, State.posted.rawValue, State.underWay.rawValue) else { return }
-    box.it.answer = Kind(rawValue: box.it.kind).map { perform($0) } ?? false ? 1 : 0
+    let kind = isRefusing ? nil : Kind(rawValue: box.it.kind)
+    box.it.answer = kind.map { perform($0) } ?? false ? 1 : 0
     bellows_store32(word, State.done.rawValue)
     bellows_futex_wake(word)
   }

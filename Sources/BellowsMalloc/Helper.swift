@@ -81,16 +81,10 @@ enum Helper {
     }
   }
 
-  /// Starts it where it is asked for from the start, and waits until it has begun: what it takes from the program's table of
-  /// descriptors is there now.
+  /// Starts it where it is asked for from the start.
   static func startEarly() {
     guard settings.it.helper == 2 || Log.isOn, settings.it.helper != 1, !bellows_saw_filter() else { return }
-    bellows_store32(Watch.settledWord, 0)
     start(process: UInt32(truncatingIfNeeded: Process.processID))
-    let end = bellows_clock_milliseconds() &+ 1000
-    while isThere, bellows_load32(Watch.settledWord) == 0, bellows_clock_milliseconds() < end {
-      bellows_futex_wait_for(Watch.settledWord, 0, 100)
-    }
   }
 
   /// Starts it for a request that needs it.
@@ -100,11 +94,18 @@ enum Helper {
   }
 
   /// Where no thread is to be had, slow paths and malloc_trim go on returning memory.
+  ///
+  /// It waits until the helper has begun: that takes calls which a filter of the program's, next, may forbid.
   private static func start(process: UInt32) {
     let before = bellows_load32(word)
     guard before < State.gone.rawValue, bellows_compare_exchange32(word, before, State.running.rawValue)
     else { return }
-    if !bellows_helper_start(process) { bellows_store32(word, before) }
+    bellows_store32(Watch.settledWord, 0)
+    guard bellows_helper_start(process) else { return bellows_store32(word, before) }
+    let end = bellows_clock_milliseconds() &+ 200
+    while bellows_load32(Watch.settledWord) == 0, bellows_clock_milliseconds() < end {
+      bellows_futex_wait_for(Watch.settledWord, 0, 100)
+    }
   }
 
   /// In the child of a fork there is no helper.
@@ -154,7 +155,7 @@ enum Helper {
     var clock = Clock()
     while true {
       let bell = bellows_load32(Watch.bellWord)
-      let sight = look()
+      let sight = settledLook()
       if bellows_load32(word) == State.leaving.rawValue { return leaveForMain() }
       if sight == .differs || sight == .clear && clock.isTimeToEnd() {
         if leave(sight) { return }
@@ -263,6 +264,17 @@ enum Helper {
     bellows_store32(word, State.gone.rawValue)
     bellows_store32(Watch.settledWord, 1)
     bellows_futex_wake(Watch.settledWord)
+  }
+
+  /// Where the program calls setuid, the C library has the main thread follow last.
+  private static func settledLook() -> Sight {
+    var tries = 0
+    while true {
+      let sight = look()
+      guard sight == .differs, tries < 5 else { return sight }
+      bellows_sleep_milliseconds(10)
+      tries &+= 1
+    }
   }
 
   // MARK: Other threads, after a look

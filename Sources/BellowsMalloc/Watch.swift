@@ -18,6 +18,8 @@ enum Watch {
   static var threadEndedWord: UInt { place(BELLOWS_WATCH_THREAD_ENDED) }
   /// Whether the helper has begun.
   static var settledWord: UInt { place(BELLOWS_WATCH_SETTLED) }
+  /// The worker's number, once it runs.
+  static var workerWord: UInt { place(BELLOWS_WATCH_WORKER) }
   static var errand: Ref<bellows_errand> { Ref(place(BELLOWS_WATCH_ERRAND)) }
   static var logPath: UInt { place(BELLOWS_WATCH_LOG_PATH) }
 

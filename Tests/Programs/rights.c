@@ -73,10 +73,13 @@ static void become_another(int argc, char **argv) {
   start(work_and_wait, false);
   work(NULL);
   usleep(300000);
+  int threads = for_each_thread(NULL);
   CHECK(setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
   usleep(300000);
   work(NULL);
   CHECK(geteuid() == 65534);
+  // They followed, and have what the program has: no reason to go.
+  CHECK(for_each_thread(NULL) == threads, "%d, were %d", for_each_thread(NULL), threads);
 }
 
 // unshare: what wants a single thread works when the program's threads have ended.

@@ -101,7 +101,7 @@ struct bellows_watch {
   uint64_t log_time;           // and when that was
   uint32_t thread_ended;       // one of the program's threads has ended, and the helper has not looked yet
   uint32_t is_settled;         // the helper has begun: a futex
-  uint32_t worker;             // the worker's number
+  uint32_t worker;             // the worker's number: a futex
   uint32_t unused;
   struct bellows_errand errand;
   char log_path[512];
@@ -114,6 +114,7 @@ enum {
   BELLOWS_WATCH_LIMIT_BUSY = offsetof(struct bellows_watch, limit_busy),
   BELLOWS_WATCH_THREAD_ENDED = offsetof(struct bellows_watch, thread_ended),
   BELLOWS_WATCH_SETTLED = offsetof(struct bellows_watch, is_settled),
+  BELLOWS_WATCH_WORKER = offsetof(struct bellows_watch, worker),
   BELLOWS_WATCH_ERRAND = offsetof(struct bellows_watch, errand),
   BELLOWS_WATCH_LOG_PATH = offsetof(struct bellows_watch, log_path),
 };
