@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bellows_client.h"
 #include "bellows_process.h"
 #include "bellows_shims.h"
 
@@ -53,8 +54,12 @@ uintptr_t bellows_control_open(void) {
   } else {
     // Where a filter forbids that: out of the way of programs that count on low numbers.
     int high = fcntl(file, F_DUPFD_CLOEXEC, 900);
-    if (high >= 0) close(file);
+    if (high >= 0) {
+      close(file);
+      file = high;
+    }
   }
+  ((struct bellows_client *)bellows_client_address())->file = file;
   return (uintptr_t)page;
 }
 

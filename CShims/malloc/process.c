@@ -9,10 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/single_threaded.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "bellows_calls.h"
+#include "bellows_control.h"
 #include "bellows_shims.h"
 
 void bellows_set_errno(int value) { errno = value; }
@@ -36,25 +39,31 @@ bool bellows_thread_watch(uintptr_t heap) {
 
 bool bellows_is_single_threaded(void) { return __libc_single_threaded; }
 
+// By the thread itself: libc names another one through /proc, which is not always there, and opens a file for it.
+static void take_name(const char *name) { bellows_call(SYS_prctl, PR_SET_NAME, name); }
+
 static void *helper(void *unused) {
   (void)unused;
+  take_name("bellows");
   bellows_helper_main();
   return NULL;
 }
 
 static void *holder(void *unused) {
   (void)unused;
+  take_name(BELLOWS_CONTROL_NAME);
   bellows_holder_main();
   return NULL;
 }
 
 static void *worker(void *unused) {
   (void)unused;
+  take_name("bellows-worker");
   bellows_worker_main();
   return NULL;
 }
 
-static bool start_thread(void *(*body)(void *), const char *name) {
+static bool start_thread(void *(*body)(void *)) {
   int saved = errno;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
@@ -68,16 +77,15 @@ static bool start_thread(void *(*body)(void *), const char *name) {
   pthread_t thread;
   bool made = pthread_create(&thread, &attributes, body, NULL) == 0 ||
               (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(&thread, &attributes, body, NULL) == 0);
-  if (made) pthread_setname_np(thread, name);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
   errno = saved;
   return made;
 }
 
-bool bellows_helper_start(void) { return start_thread(helper, "bellows"); }
-bool bellows_holder_start(void) { return start_thread(holder, "bellows-control"); }
-bool bellows_worker_start(void) { return start_thread(worker, "bellows-worker"); }
+bool bellows_helper_start(void) { return start_thread(helper); }
+bool bellows_holder_start(void) { return start_thread(holder); }
+bool bellows_worker_start(void) { return start_thread(worker); }
 
 void bellows_sleep_milliseconds(uint64_t milliseconds) {
   struct timespec time = {(time_t)(milliseconds / 1000), (long)(milliseconds % 1000) * 1000000};

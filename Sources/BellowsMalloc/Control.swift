@@ -14,7 +14,7 @@ import CShims
 enum Control {
   private enum State: UInt32 { case none, wanted, running }
   /// How far the holder is.
-  private enum Holder: UInt32 { case opening, open, failed, leaving }
+  enum Holder: UInt32 { case opening, open, failed, leaving, watching }
 
   /// Whether the threads are there.
   static var isRunning: Bool { bellows_load32(Watch.controlWord) == State.running.rawValue }
@@ -62,9 +62,7 @@ enum Control {
     if bellows_exchange32(Watch.holderWord, outcome.rawValue) == Holder.leaving.rawValue { return }
     // For the worker; with two sleepers on a word, either may be woken, so the page stands first.
     bellows_futex_wake(Watch.holderWord)
-    while page != 0, bellows_load32(Watch.holderWord) == Holder.open.rawValue {
-      bellows_futex_wait(Watch.holderWord, Holder.open.rawValue)
-    }
+    while page != 0, Client.watch(page) {}
   }
 
   static func run() {
@@ -74,19 +72,22 @@ enum Control {
     let page = UInt(Watch.words.it.control_page)
     guard page != 0 else { return bellows_store32(Watch.controlWord, State.none.rawValue) }
     bellows_barrier_start()
-    let shared = Ref<bellows_control>(page)
-    shared.it.layout = UInt32(BELLOWS_CONTROL_LAYOUT)
-    shared.it.process = bellows_process_id()
-    shared.it.is_filtered = bellows_is_filtered() ? 1 : 0
-    shared.it.version = Ref<bellows_header>(bellows_header_address()).it.version
-    // Last: whoever sees it may ask.
-    bellows_store_release(page, UInt(BELLOWS_CONTROL_MAGIC))
+    Client.isFiltered = bellows_is_filtered()
     let word = bellows_control_state(page)
     while true {
+      establish(page)
       let state = bellows_load32(word)
-      if state & 3 == UInt32(BELLOWS_REQUESTED) {
+      switch state & 3 {
+      case UInt32(BELLOWS_REQUESTED):
         serve(page, state)
         continue
+      case UInt32(BELLOWS_TAKEN):
+        // Nothing is: somebody wrote it.
+        if bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_IDLE)) {
+          bellows_futex_wake_shared(word)
+        }
+        continue
+      default: break
       }
       let mainEnded = Helper.mainEnded
       if mainEnded, bellows_is_last_thread(Helper.threads) { return leave() }
@@ -97,30 +98,47 @@ enum Control {
   private static func serve(_ page: UInt, _ state: UInt32) {
     let word = bellows_control_state(page)
     let shared = Ref<bellows_control>(page)
-    // The process was stopped, say, and whoever asked is gone.
-    if bellows_clock_milliseconds() > shared.it.deadline {
-      _ = bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_IDLE))
-      return
+    let idle = state & ~3 | UInt32(BELLOWS_IDLE)
+    let taken = state & ~3 | UInt32(BELLOWS_TAKEN)
+    func drop(_ state: UInt32) {
+      if bellows_compare_exchange32(word, state, idle) { bellows_futex_wake_shared(word) }
     }
-    guard bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_TAKEN)) else { return }
-    shared.it.report = bellows_offline_report()
-    shared.it.drain = bellows_drain_report()
-    for index in 0..<8 as Range<Int32> { bellows_control_set_result(page, index, 0) }
-    shared.it.error = Request(page: page).perform(shared.it.command)
-    bellows_store32(word, state & ~3 | UInt32(BELLOWS_DONE))
+    // The process was stopped, say, and whoever asked is gone.
+    if bellows_clock_milliseconds() > shared.it.deadline { return drop(state) }
+    guard bellows_compare_exchange32(word, state, taken) else { return }
+    let isWanted = Client.begin(taken)
+    if isWanted {
+      shared.it.report = bellows_offline_report()
+      shared.it.drain = bellows_drain_report()
+      for index in 0..<8 as Range<Int32> { bellows_control_set_result(page, index, 0) }
+      shared.it.error = Request(page).perform()
+    }
+    Client.end()
+    if !isWanted { return drop(taken) }
+    // Where it is something else by now, that is somebody else's request, or nobody's.
+    _ = bellows_compare_exchange32(word, taken, state & ~3 | UInt32(BELLOWS_DONE))
     bellows_futex_wake_shared(word)
     Watch.tellNews()
   }
 
-  /// A request that was taken.
+  /// A request that was taken: a copy, since the page may change at any time.
   struct Request {
     let page: UInt
+    private let command: UInt32
+    private var arguments: InlineArray<4, UInt>
 
-    func argument(_ index: Int32) -> UInt { UInt(bellows_control_argument(page, index)) }
+    init(_ page: UInt) {
+      self.page = page
+      command = Ref<bellows_control>(page).it.command
+      arguments = InlineArray(repeating: 0)
+      for index in 0..<4 { arguments[index] = UInt(bellows_control_argument(page, Int32(index))) }
+    }
+
+    func argument(_ index: Int) -> UInt { arguments[index] }
     func answer(_ index: Int32, _ value: UInt) { bellows_control_set_result(page, index, UInt64(value)) }
 
     /// Does what is asked; answers an errno, or 0.
-    func perform(_ command: UInt32) -> Int32 {
+    func perform() -> Int32 {
       switch command {
       case UInt32(BELLOWS_ASK_TRIM): trim()
       case UInt32(BELLOWS_ASK_LIMIT): limit()
@@ -165,10 +183,11 @@ enum Control {
       let bytes = UInt(bitPattern: MemoryLayout<bellows_offline_report>.size)
       let milliseconds = UInt32(truncatingIfNeeded: min(argument(3), 86_400_000))
       let flags = UInt32(truncatingIfNeeded: argument(2))
-      let cancel = bellows_control_cancelled(page)
+      var request = Offline.request(milliseconds, flags, Client.cancelWord)
+      request.isUndoneWhenCancelled = true
       return argument(1) == 0
-        ? BellowsMalloc.offline(argument(0), milliseconds, flags, cancel, report, bytes)
-        : offlineSection(argument(1), milliseconds, flags, cancel, report, bytes)
+        ? Offline.take(argument(0), request, report, bytes)
+        : Offline.take(at: argument(1), request, report, bytes)
     }
 
     private func drain(_ way: Drain.Way) -> Int32 {
@@ -176,7 +195,7 @@ enum Control {
       var report = DrainReport()
       let error = Drain.perform(
         way, Int32(truncatingIfNeeded: argument(0)), UInt32(truncatingIfNeeded: min(argument(1), 86_400_000)),
-        bellows_control_cancelled(page), Drain.Listener(page: page), &report)
+        Client.cancelWord, Drain.Listener(page: page), &report)
       Drain.write(
         report, to: bellows_control_drain(page),
         size: UInt(bitPattern: MemoryLayout<bellows_drain_report>.size))
@@ -184,7 +203,12 @@ enum Control {
     }
 
     private func online() -> Int32 {
-      argument(1) == 0 ? BellowsMalloc.online(argument(0)) : onlineSection(argument(1))
+      var came: UInt = 0
+      let error =
+        argument(1) == 0
+        ? Offline.bringBack(argument(0), came: &came) : Offline.bringBack(at: argument(1), came: &came)
+      answer(0, came)
+      return error
     }
   }
 }
