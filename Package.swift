@@ -79,6 +79,7 @@ let package = Package(
       swiftSettings: strict + [.enableUpcomingFeature("InternalImportsByDefault")]),
     .target(name: "BellowsPlot", swiftSettings: strict),
     .target(name: "CWorkload"),
+    .target(name: "CTool"),
     // Optimised in every build: its own share of the time must stay small.
     .executableTarget(
       name: "BellowsWorkload", dependencies: ["CShims", "CWorkload"],
@@ -96,7 +97,7 @@ let package = Package(
     .executableTarget(
       name: "BellowsCLI",
       dependencies: [
-        "Bellows", "BellowsCore", "BellowsPlot", "CShims", "CWorkload",
+        "Bellows", "BellowsCore", "BellowsPlot", "CShims", "CTool", "CWorkload",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "SystemPackage", package: "swift-system"),

@@ -64,8 +64,9 @@ int bellows_channel_open(const char *path, uintptr_t *page) {
 }
 
 int bellows_channel_lock(int descriptor) {
+  // The process' lock, not the open file's (F_OFD_SETLK): a descriptor that was taken from the other process has its file.
   struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  return fcntl(descriptor, F_OFD_SETLK, &all) == 0;
+  return fcntl(descriptor, F_SETLK, &all) == 0;
 }
 
 void bellows_channel_close(int descriptor, uintptr_t page) {

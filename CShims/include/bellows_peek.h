@@ -20,8 +20,8 @@ int bellows_peek_words(int process, const uint64_t *remote, uint64_t *local, uin
 // sealed in its size, which no other file is, and maps it to *page. Answers a descriptor, or an errno negated: EINVAL
 // where it is another file.
 int bellows_channel_open(const char *path, uintptr_t *page);
-// Tries to get the channel for this process alone; the kernel takes it back when the descriptor closes. Returns whether
-// it did.
+// Tries to get the channel for this process alone; the kernel takes it back when this process ends, or closes a descriptor of
+// the page. Returns whether it did.
 int bellows_channel_lock(int descriptor);
 void bellows_channel_close(int descriptor, uintptr_t page);
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "bellows_calls.h"
+#include "bellows_client.h"
 #include "bellows_process.h"
 #include "bellows_shims.h"
 
@@ -26,6 +27,7 @@ uintptr_t bellows_control_open(void) {
   }
   // The child of a fork is a target of its own.
   bellows_call(SYS_madvise, page, BELLOWS_CONTROL_BYTES, MADV_DONTFORK);
+  ((struct bellows_client *)bellows_client_address())->file = file;
   return (uintptr_t)page;
 }
 

@@ -39,14 +39,9 @@ enum Control {
   static func open() {
     let page = bellows_control_open()
     guard page != 0 else { return }
-    let shared = Ref<bellows_control>(page)
-    shared.it.layout = UInt32(BELLOWS_CONTROL_LAYOUT)
-    shared.it.process = UInt32(truncatingIfNeeded: Process.processID)
-    shared.it.version = Ref<bellows_header>(bellows_header_address()).it.version
     Watch.words.it.control_page = UInt64(page)
     set(.running)
-    // Last: whoever sees it may ask.
-    bellows_store_release(page, UInt(BELLOWS_CONTROL_MAGIC))
+    establish(page)
     nameWorker()
   }
 
@@ -66,7 +61,7 @@ enum Control {
   static func close() {
     guard state == State.opening.rawValue || state == State.running.rawValue else { return }
     let page = UInt(Watch.words.it.control_page)
-    if page != 0 { bellows_store32(bellows_control_cancelled(page), 1) }
+    Client.cancel()
     set(.leaving)
     while state == State.leaving.rawValue {
       Errand.serve(isRefusing: true)
@@ -92,10 +87,19 @@ enum Control {
     let page = UInt(Watch.words.it.control_page)
     let word = bellows_control_state(page)
     while self.state == State.running.rawValue {
+      establish(page)
       let state = bellows_load32(word)
-      if state & 3 == UInt32(BELLOWS_REQUESTED) {
+      switch state & 3 {
+      case UInt32(BELLOWS_REQUESTED):
         serve(page, state)
         continue
+      case UInt32(BELLOWS_TAKEN):
+        // Nothing is: somebody wrote it.
+        if bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_IDLE)) {
+          bellows_futex_wake_shared(word)
+        }
+        continue
+      default: break
       }
       if self.state == State.running.rawValue { bellows_futex_wait_shared(word, state, .max) }
     }
@@ -105,30 +109,47 @@ enum Control {
   private static func serve(_ page: UInt, _ state: UInt32) {
     let word = bellows_control_state(page)
     let shared = Ref<bellows_control>(page)
-    // The process was stopped, say, and whoever asked is gone.
-    if bellows_clock_milliseconds() > shared.it.deadline {
-      _ = bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_IDLE))
-      return
+    let idle = state & ~3 | UInt32(BELLOWS_IDLE)
+    let taken = state & ~3 | UInt32(BELLOWS_TAKEN)
+    func drop(_ state: UInt32) {
+      if bellows_compare_exchange32(word, state, idle) { bellows_futex_wake_shared(word) }
     }
-    guard bellows_compare_exchange32(word, state, state & ~3 | UInt32(BELLOWS_TAKEN)) else { return }
-    shared.it.report = bellows_offline_report()
-    shared.it.drain = bellows_drain_report()
-    for index in 0..<8 as Range<Int32> { bellows_control_set_result(page, index, 0) }
-    shared.it.error = Request(page: page).perform(shared.it.command)
-    bellows_store32(word, state & ~3 | UInt32(BELLOWS_DONE))
+    // The process was stopped, say, and whoever asked is gone.
+    if bellows_clock_milliseconds() > shared.it.deadline { return drop(state) }
+    guard bellows_compare_exchange32(word, state, taken) else { return }
+    let isWanted = Client.begin(taken)
+    if isWanted {
+      shared.it.report = bellows_offline_report()
+      shared.it.drain = bellows_drain_report()
+      for index in 0..<8 as Range<Int32> { bellows_control_set_result(page, index, 0) }
+      shared.it.error = Request(page).perform()
+    }
+    Client.end()
+    if !isWanted { return drop(taken) }
+    // Where it is something else by now, that is somebody else's request, or nobody's.
+    _ = bellows_compare_exchange32(word, taken, state & ~3 | UInt32(BELLOWS_DONE))
     bellows_futex_wake_shared(word)
     Watch.tellNews()
   }
 
-  /// A request that was taken.
+  /// A request that was taken: a copy, since the page may change at any time.
   struct Request {
     let page: UInt
+    private let command: UInt32
+    private var arguments: InlineArray<4, UInt>
 
-    func argument(_ index: Int32) -> UInt { UInt(bellows_control_argument(page, index)) }
+    init(_ page: UInt) {
+      self.page = page
+      command = Ref<bellows_control>(page).it.command
+      arguments = InlineArray(repeating: 0)
+      for index in 0..<4 { arguments[index] = UInt(bellows_control_argument(page, Int32(index))) }
+    }
+
+    func argument(_ index: Int) -> UInt { arguments[index] }
     func answer(_ index: Int32, _ value: UInt) { bellows_control_set_result(page, index, UInt64(value)) }
 
     /// Does what is asked; answers an errno, or 0.
-    func perform(_ command: UInt32) -> Int32 {
+    func perform() -> Int32 {
       switch command {
       case UInt32(BELLOWS_ASK_TRIM): trim()
       case UInt32(BELLOWS_ASK_LIMIT): limit()
@@ -171,10 +192,11 @@ enum Control {
       let bytes = UInt(bitPattern: MemoryLayout<bellows_offline_report>.size)
       let milliseconds = UInt32(truncatingIfNeeded: min(argument(3), 86_400_000))
       let flags = UInt32(truncatingIfNeeded: argument(2))
-      let cancel = bellows_control_cancelled(page)
+      var request = Offline.request(milliseconds, flags, Client.cancelWord)
+      request.isUndoneWhenCancelled = true
       return argument(1) == 0
-        ? BellowsMalloc.offline(argument(0), milliseconds, flags, cancel, report, bytes)
-        : offlineSection(argument(1), milliseconds, flags, cancel, report, bytes)
+        ? Offline.take(argument(0), request, report, bytes)
+        : Offline.take(at: argument(1), request, report, bytes)
     }
 
     private func drain(_ way: Drain.Way) -> Int32 {
@@ -182,7 +204,7 @@ enum Control {
       var report = DrainReport()
       let error = Drain.perform(
         way, Int32(truncatingIfNeeded: argument(0)), UInt32(truncatingIfNeeded: min(argument(1), 86_400_000)),
-        bellows_control_cancelled(page), Drain.Listener(page: page), &report)
+        Client.cancelWord, Drain.Listener(page: page), &report)
       Drain.write(
         report, to: bellows_control_drain(page),
         size: UInt(bitPattern: MemoryLayout<bellows_drain_report>.size))
@@ -190,7 +212,12 @@ enum Control {
     }
 
     private func online() -> Int32 {
-      argument(1) == 0 ? BellowsMalloc.online(argument(0)) : onlineSection(argument(1))
+      var came: UInt = 0
+      let error =
+        argument(1) == 0
+        ? Offline.bringBack(argument(0), came: &came) : Offline.bringBack(at: argument(1), came: &came)
+      answer(0, came)
+      return error
     }
   }
 }

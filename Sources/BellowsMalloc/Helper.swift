@@ -163,6 +163,7 @@ enum Helper {
       }
       if sight != .clear { clock.countNoThreads() }
       Errand.serve()
+      Control.Client.look(isClear: sight == .clear)
       Log.writeWaiting()
       clock.purge()
       let pause = clock.pause()
@@ -241,6 +242,7 @@ enum Helper {
       if looks != 0 { pause = min(pause, 5 &<< (looks &- 2)) }
       // A right that the main thread gives up is to be given up here, too.
       if bellows_sight_has_capability() { pause = min(pause, 250) }
+      if Control.Client.isWatched { pause = min(pause, 50) }
       return (pause, isParked)
     }
   }
@@ -294,6 +296,7 @@ enum Helper {
   static func trimIdleThreads() -> Bool {
     // Under a system call filter, what the look at a thread needs might be the end of the process.
     guard look() == .clear else { return false }
+    Process.arena.lookForNodes()
     return Process.heap.trimIdleThreads { heap in
       look() == .clear && isParked(heap.it.threadID, heap.it.stack, heap.it.words, heap.lock.word)
     }

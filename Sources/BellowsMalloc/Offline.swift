@@ -59,48 +59,73 @@ enum Offline {
   }
 }
 
+// What was asked of a process without a heap of ours is ENOSYS.
+extension Offline {
+  static func take(
+    _ bytes: UInt, _ request: OfflineRequest, _ out: UInt, _ size: UInt
+  ) -> Int32 {
+    guard Process.isReady else { return noSystem }
+    var report = OfflineReport()
+    let error = Process.arena.offline(pages: Page.count(bytes), request, &report, client)
+    write(report, to: out, size: size)
+    Log.note(report, error)
+    return error
+  }
+
+  static func take(at place: UInt, _ request: OfflineRequest, _ out: UInt, _ size: UInt) -> Int32 {
+    guard Process.isReady else { return noSystem }
+    var report = OfflineReport()
+    let error = Process.arena.offline(at: place, request, &report, client)
+    write(report, to: out, size: size)
+    Log.note(report, error)
+    return error
+  }
+
+  /// `came`: how many bytes are back in circulation, exact also where not all came.
+  static func bringBack(_ bytes: UInt, came: inout UInt) -> Int32 {
+    guard Process.isReady else { return noSystem }
+    var report = OfflineReport()
+    let error = Process.arena.online(
+      pages: Page.count(min(bytes, .max &- Page.bytes)), &report, client)
+    came = report.broughtPages &<< Page.shift
+    Log.noteOnline(error)
+    return error
+  }
+
+  static func bringBack(at place: UInt, came: inout UInt) -> Int32 {
+    guard Process.isReady else { return noSystem }
+    var report = OfflineReport()
+    let error = Process.arena.online(at: place, &report, client)
+    came = report.broughtPages &<< Page.shift
+    Log.noteOnline(error)
+    return error
+  }
+}
+
 @c(bw_offline)
 func offline(
   _ bytes: UInt, _ milliseconds: UInt32, _ flags: UInt32, _ cancel: UInt, _ out: UInt, _ size: UInt
 ) -> Int32 {
-  guard Process.isReady else { return noSystem }
-  var report = OfflineReport()
-  let request = Offline.request(milliseconds, flags, cancel)
-  let error = Process.arena.offline(pages: Page.count(bytes), request, &report, Offline.client)
-  Offline.write(report, to: out, size: size)
-  Log.note(report, error)
-  return error
+  Offline.take(bytes, Offline.request(milliseconds, flags, cancel), out, size)
 }
 
 @c(bw_offline_section)
 func offlineSection(
   _ place: UInt, _ milliseconds: UInt32, _ flags: UInt32, _ cancel: UInt, _ out: UInt, _ size: UInt
 ) -> Int32 {
-  guard Process.isReady else { return noSystem }
-  var report = OfflineReport()
-  let request = Offline.request(milliseconds, flags, cancel)
-  let error = Process.arena.offline(at: place, request, &report, Offline.client)
-  Offline.write(report, to: out, size: size)
-  Log.note(report, error)
-  return error
+  Offline.take(at: place, Offline.request(milliseconds, flags, cancel), out, size)
 }
 
 @c(bw_online)
 func online(_ bytes: UInt) -> Int32 {
-  guard Process.isReady else { return noSystem }
-  var report = OfflineReport()
-  let error = Process.arena.online(pages: Page.count(bytes), &report, Offline.client)
-  Log.noteOnline(error)
-  return error
+  var came: UInt = 0
+  return Offline.bringBack(bytes, came: &came)
 }
 
 @c(bw_online_section)
 func onlineSection(_ place: UInt) -> Int32 {
-  guard Process.isReady else { return noSystem }
-  var report = OfflineReport()
-  let error = Process.arena.online(at: place, &report, Offline.client)
-  Log.noteOnline(error)
-  return error
+  var came: UInt = 0
+  return Offline.bringBack(at: place, came: &came)
 }
 
 @c(bw_is_caged)

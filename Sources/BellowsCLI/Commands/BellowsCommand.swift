@@ -33,7 +33,7 @@ struct BellowsCommand: ParsableCommand {
   /// Not asynchronous: a command that is run must get this process as it was started, with the main thread's signal
   /// mask and no others running.
   static func main() {
-    let arguments = Array(CommandLine.arguments.dropFirst())
+    let arguments = Array(Launch.arguments.dropFirst())
     do {
       var command = try parseAsRoot(arguments)
       try command.run()

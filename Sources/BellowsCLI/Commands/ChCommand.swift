@@ -19,7 +19,12 @@ struct ChCommand: ParsableCommand {
       as `bellows ls` lists them: 3, 2-5, 1,4-6.
 
       Where a section cannot go as a whole in time, all comes back as it was; --keep-partial keeps out what is free \
-      of it, --stay leaves it on its way, so that what is freed later goes too.
+      of it, --stay leaves it on its way, so that what is freed later goes too. --online brings both back, and says how \
+      many bytes came: of a section that was offline in part that part. Asked for more than is out, it brings what \
+      there is, with exit status 3.
+
+      Interrupted (Ctrl-C, SIGTERM, SIGHUP) or killed, it withdraws its request: the section under way comes back at \
+      once, whatever the deadline; sections of requests before it stay as they are.
 
       Examples:
         bellows ch redis-server --offline 256M

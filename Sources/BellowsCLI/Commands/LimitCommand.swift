@@ -42,7 +42,8 @@ struct LimitCommand: ParsableCommand {
     try Report.errors {
       let process = try TargetProcess.one(control.process)
       let limits: HeapLimits
-      if soft == nil, hard == nil {
+      // Without /proc it cannot be read from outside.
+      if soft == nil, hard == nil, ProcView.isThere {
         limits = try HeapReader(process).limits()
       } else {
         let channel = try ControlChannel.open(process)

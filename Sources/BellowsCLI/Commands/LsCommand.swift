@@ -28,6 +28,7 @@ struct LsCommand: ParsableCommand {
       \(LsCommand.help(SectionRow.columns))
       Columns of processes:
       \(LsCommand.help(ProcessRow.columns))
+      CAGED is listed without being asked for where a section that is online is offline in part.
       BLOCKERS are counted while the process goes on, so they are exact only where it stands still.
 
       Exit status:
@@ -146,8 +147,8 @@ struct LsCommand: ParsableCommand {
       return
     }
     let isTerminal = isatty(STDOUT_FILENO) == 1
-    let chosen = try columns(of: SectionRow.columns, usual: SectionRow.usual)
     for (place, snapshot) in snapshots.enumerated() {
+      let chosen = try columns(of: SectionRow.columns, usual: SectionRow.usual(for: snapshot))
       if snapshot.consistency != .whole { StandardError.warning(snapshot.consistency.warning(snapshot)) }
       let table = Table(
         columns: chosen, rows: SectionRow.rows(of: snapshot, merging: !all), inBytes: bytes,
@@ -167,6 +168,7 @@ struct LsCommand: ParsableCommand {
   }
 
   private func listProcesses() throws {
+    guard ProcView.isThere else { throw TargetError.noProc }
     let rows = TargetProcess.onBellows().map { ProcessRow($0) }
     let table = Table(
       columns: try columns(of: ProcessRow.columns, usual: ProcessRow.usual), rows: rows, inBytes: bytes,

@@ -7,6 +7,7 @@
 import Bellows
 import BellowsCore
 import CShims
+import CTool
 import Glibc
 import SystemPackage
 
@@ -30,11 +31,14 @@ struct ControlChannel: ~Copyable {
   }
 
   let process: TargetProcess
+  let page: UInt
   private let descriptor: Int32
-  private let page: UInt
+  /// The number that system calls know the process by.
+  private let number: Int32
 
-  private init(process: TargetProcess, descriptor: Int32, page: UInt) {
+  private init(process: TargetProcess, number: Int32, descriptor: Int32, page: UInt) {
     self.process = process
+    self.number = number
     self.descriptor = descriptor
     self.page = page
   }
@@ -50,20 +54,26 @@ struct ControlChannel: ~Copyable {
 
   /// Opens the channel to a process. One that has just started, or was forked, may not be ready yet: it is waited for.
   static func open(_ process: TargetProcess) throws(TargetError) -> ControlChannel {
+    guard ProcView.isThere else { return try openWithoutProc(process) }
     // Who runs on another version, or not on Bellows at all, is told so first.
     _ = try TargetHeader(of: process.id)
+    let number = try ProcView.callNumber(of: process.id)
     let end = ContinuousClock.now + .seconds(10)
     while true {
       guard let thread = Self.thread(of: process.id) else { throw .noControl(process.id) }
-      if let channel = try Self.opened(process, thread) { return channel }
+      if let channel = try Self.opened(process, number, thread) {
+        if channel.isReady(ProcessNumbers(of: "\(process.id)")?.own ?? process.id) { return channel }
+        channel.wake()
+      }
       if process.isStopped || ContinuousClock.now > end { throw .noControl(process.id) }
       usleep(2000)
     }
   }
 
   /// The channel, or nil: its page is not there yet.
-  private static func opened(_ process: TargetProcess, _ thread: Int32) throws(TargetError) -> ControlChannel?
-  {
+  private static func opened(
+    _ process: TargetProcess, _ number: Int32, _ thread: Int32
+  ) throws(TargetError) -> ControlChannel? {
     let folder = "/proc/\(process.id)/task/\(thread)/fd"
     let names = SystemFiles().names(in: String(folder.dropFirst()))
     var page: UInt = 0
@@ -77,24 +87,51 @@ struct ControlChannel: ~Copyable {
       throw .notPermitted(process.id, reason: TargetMemory.refusal(process.id))
     }
     guard descriptor >= 0 else { return nil }
-    let channel = ControlChannel(process: process, descriptor: descriptor, page: page)
-    guard bellows_load_acquire(page) == UInt(BELLOWS_CONTROL_MAGIC) else { return nil }
-    try channel.check(thread)
-    return channel
+    return ControlChannel(process: process, number: number, descriptor: descriptor, page: page)
   }
 
-  private func check(_ thread: Int32) throws(TargetError) {
-    let shared = Ref<bellows_control>(page)
-    guard shared.it.layout == UInt32(BELLOWS_CONTROL_LAYOUT), shared.it.process == UInt32(process.id)
-    else { throw .noControl(process.id) }
-    // A filter that came later does not know the thread's system calls, and may end the process for one.
-    let status = (try? SystemFiles().text("proc/\(process.id)/task/\(thread)/status")) ?? ""
-    if KeyedText(parsing: status).integer("Seccomp") ?? 0 != 0, shared.it.is_filtered == 0 {
-      throw .failed(
-        process.id,
-        what: "has put a system call filter in force since it started; a command might end it")
+  /// The same where no /proc is: the descriptor is taken from the thread itself.
+  private static func openWithoutProc(_ process: TargetProcess) throws(TargetError) -> ControlChannel {
+    let end = ContinuousClock.now + .seconds(2)
+    while true {
+      var page: UInt = 0
+      let descriptor = unsafe bellows_channel_take(process.id, &page)
+      if descriptor >= 0 {
+        let channel = ControlChannel(
+          process: process, number: process.id, descriptor: descriptor, page: page)
+        // Its own namespace's number is not known here, only that the page says one.
+        if channel.isReady(nil) {
+          _ = try TargetHeader(of: process.id, at: channel.header)
+          return channel
+        }
+        channel.wake()
+      }
+      switch Errno(rawValue: -descriptor) {
+      case .noSuchProcess: throw .noProcess("\(process.id)")
+      case .notPermitted: throw .notPermitted(process.id, reason: TargetMemory.refusal(process.id))
+      case .noFunction:
+        throw .failed(
+          process.id, what: "cannot be asked: that takes /proc, which is not mounted here, or Linux 6.9")
+      default: break
+      }
+      if ContinuousClock.now > end { throw .noControl(process.id) }
+      usleep(10_000)
     }
   }
+
+  /// Whether the head of the page is as the process writes it. `number`: the process' own.
+  private func isReady(_ number: Int32?) -> Bool {
+    let shared = Ref<bellows_control>(page)
+    return bellows_load_acquire(page) == UInt(BELLOWS_CONTROL_MAGIC)
+      && shared.it.layout == UInt32(BELLOWS_CONTROL_LAYOUT)
+      && (number == nil || shared.it.process == UInt32(bitPattern: number ?? 0))
+  }
+
+  /// Where the process says that its header is; whoever reads there checks what it finds.
+  var header: UInt { UInt(Ref<bellows_control>(page).it.header) }
+
+  /// Makes the process look at its page, and write anew what is its own.
+  func wake() { bellows_futex_wake_shared(bellows_control_state(page)) }
 
   deinit { bellows_channel_close(descriptor, page) }
 
@@ -105,65 +142,16 @@ struct ControlChannel: ~Copyable {
     return String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// Asks, and waits for the answer for at most so many seconds.
-  ///
-  /// A request that is not answered in time is withdrawn, and dropped by the process where it comes to it later.
-  func ask(
-    _ command: Command, _ arguments: [UInt], seconds: Double,
-    waiting: () -> Void = {}
-  ) throws(TargetError) -> Answer {
-    let end = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
-    try lock(until: end)
-    let word = bellows_control_state(page)
-    // A request of somebody who went away may still be under way.
-    while bellows_load32(word) & 3 == UInt32(BELLOWS_TAKEN) {
-      try expectTime(until: end, "it is busy with a request of somebody else")
-      bellows_futex_wait_shared(word, bellows_load32(word), 50)
-    }
-    let shared = Ref<bellows_control>(page)
-    let number = (bellows_load32(word) >> 2 &+ 1) & 0x3fff_ffff
-    shared.it.command = command.rawValue
-    shared.it.deadline = bellows_clock_milliseconds() + UInt64(seconds * 1000)
-    bellows_store32(bellows_control_cancelled(page), 0)
-    for place in 0..<8 {
-      bellows_control_set_argument(page, Int32(place), place < arguments.count ? UInt64(arguments[place]) : 0)
-    }
-    let requested = number << 2 | UInt32(BELLOWS_REQUESTED)
-    let done = number << 2 | UInt32(BELLOWS_DONE)
-    bellows_store32(word, requested)
-    bellows_futex_wake_shared(word)
-    while true {
-      let state = bellows_load32(word)
-      if state == done { break }
-      do throws(TargetError) {
-        try expectTime(
-          until: end, state == requested ? "it did not take the request" : "the work goes on there")
-      } catch {
-        bellows_store32(bellows_control_cancelled(page), 1)
-        // Taken in this very moment: the answer is not far.
-        let wasWaiting = bellows_compare_exchange32(word, requested, number << 2 | UInt32(BELLOWS_IDLE))
-        if !wasWaiting { bellows_futex_wait_shared(word, number << 2 | UInt32(BELLOWS_TAKEN), 1000) }
-        if bellows_load32(word) == done { break }
-        throw error
-      }
-      bellows_futex_wait_shared(word, state, 50)
-      waiting()
-    }
-    let answer = copyAnswer()
-    bellows_store32(word, number << 2 | UInt32(BELLOWS_IDLE))
-    return answer
-  }
-
-  private func copyAnswer() -> Answer {
+  func copyAnswer() -> Answer {
     let shared = Ref<bellows_control>(page)
     let report = shared.it.report
     let count = min(Int(report.blocker_count), 48)
     return Answer(
       error: shared.it.error,
-      results: (0..<8).map { Int(clamping: bellows_control_result(page, Int32($0))) },
+      results: (0..<8).map { result($0) },
       report: OfflineFigures(
-        taken: Int(clamping: report.taken), left: Int(clamping: report.left),
-        returned: Int(clamping: report.returned), sections: Int(report.sections),
+        taken: Self.bytes(report.taken), left: Self.bytes(report.left),
+        returned: Self.bytes(report.returned), sections: Int(report.sections),
         partial: Int(report.partial), pageblocks: Int(report.pageblocks), passes: Int(report.passes),
         pieces: (0..<19).map { Int(bellows_control_pieces(page, $0)) },
         blockers: (0..<count).map { OfflineBlocker(bellows_control_blocker(page, Int32($0))) }),
@@ -171,17 +159,21 @@ struct ControlChannel: ~Copyable {
   }
 
   /// A figure that the process gives while the work goes on.
-  func result(_ place: Int32) -> Int { Int(clamping: bellows_control_result(page, place)) }
+  func result(_ place: Int32) -> Int { Self.bytes(Int(clamping: bellows_control_result(page, place))) }
 
-  private func lock(until end: ContinuousClock.Instant) throws(TargetError) {
+  /// A number of bytes that some process gave: no sum of such numbers overflows.
+  static func bytes(_ number: Int) -> Int { min(max(number, 0), 1 << 56) }
+
+  /// Gets the channel for this tool alone.
+  func lock(until end: ContinuousClock.Instant) throws(TargetError) {
     while bellows_channel_lock(descriptor) == 0 {
       try expectTime(until: end, "somebody else is steering it")
       usleep(10_000)
     }
   }
 
-  private func expectTime(until end: ContinuousClock.Instant, _ reason: String) throws(TargetError) {
-    if kill(process.id, 0) != 0, errno == ESRCH { throw .ended(process.id) }
+  func expectTime(until end: ContinuousClock.Instant, _ reason: String) throws(TargetError) {
+    if kill(number, 0) != 0, errno == ESRCH { throw .ended(process.id) }
     guard ContinuousClock.now > end else { return }
     throw .noAnswer(process.id, reason: process.isStopped ? "it is stopped" : reason)
   }

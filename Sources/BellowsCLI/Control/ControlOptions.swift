@@ -30,6 +30,7 @@ struct ControlOptions: ParsableArguments {
       3   partly done
       4   the process does not run on Bellows
       5   no answer in time
+    Interrupted by a signal, it withdraws its request and ends by that signal.
     """
 }
 

@@ -30,11 +30,11 @@ struct DrainFigures: Equatable {
   init() {}
 
   init(_ report: bellows_drain_report) {
-    found = Int(clamping: report.found)
-    room = Int(clamping: report.room)
-    moved = Int(clamping: report.moved)
-    returned = Int(clamping: report.returned)
-    left = Int(clamping: report.left)
+    found = ControlChannel.bytes(report.found)
+    room = ControlChannel.bytes(report.room)
+    moved = ControlChannel.bytes(report.moved)
+    returned = ControlChannel.bytes(report.returned)
+    left = ControlChannel.bytes(report.left)
     firstLeft = UInt(report.first_left)
     sections = Int(report.sections)
     passes = Int(report.passes)
@@ -42,7 +42,7 @@ struct DrainFigures: Equatable {
       ("busy", report.busy), ("locked", report.locked), ("shared", report.shared), ("noRoom", report.no_room),
       ("notReached", report.not_reached), ("other", report.other),
     ].filter { $0.1 > 0 }
-      .map { Stayed(kind: $0.0, pages: Int(clamping: $0.1) / 4096, bytes: Int(clamping: $0.1)) }
+      .map { Stayed(kind: $0.0, pages: ControlChannel.bytes($0.1) / 4096, bytes: ControlChannel.bytes($0.1)) }
   }
 }
 

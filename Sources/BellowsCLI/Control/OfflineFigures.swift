@@ -57,9 +57,9 @@ struct OfflineBlocker: Equatable, Encodable {
 
   init(_ record: bellows_blocker) {
     kind = record.kind < UInt32(Self.kinds.count) ? Self.kinds[Int(record.kind)] : "unknown"
-    detail = Int(clamping: record.detail)
-    count = Int(clamping: record.count)
-    bytes = Int(clamping: record.bytes)
+    detail = ControlChannel.bytes(Int(clamping: record.detail))
+    count = ControlChannel.bytes(Int(clamping: record.count))
+    bytes = ControlChannel.bytes(Int(clamping: record.bytes))
   }
 
   /// What it is, for people.

@@ -34,7 +34,7 @@ struct SectionChange {
   struct Outcome {
     let isOnline: Bool
     let status: Status
-    /// Bytes of sections that changed as wanted, and that were asked for.
+    /// Bytes that changed as wanted, and bytes of sections that were asked for.
     let changed: Int
     let wanted: Int
     let report: OfflineFigures
@@ -53,12 +53,13 @@ struct SectionChange {
   /// Does it.
   func perform(verbose: Bool) throws(TargetError) -> Outcome {
     let channel = try ControlChannel.open(process)
-    let reader = try HeapReader(process)
+    let reader = try HeapReader(process, header: ProcView.isThere ? nil : channel.header)
     let before = try reader.snapshot(choice.node == nil ? [] : .nodes)
     let residentBefore = resident()
     var report = OfflineFigures()
     var errors: [Int32] = []
     var wanted = 0
+    var came = 0
     let progress = Progress(isOnline ? "bringing online" : "taking offline")
     let end = ContinuousClock.now + .milliseconds(Int(deadline * 1000))
     func ask(_ amount: UInt, _ address: UInt) throws(TargetError) {
@@ -67,6 +68,7 @@ struct SectionChange {
         isOnline ? .online : .offline, [amount, address, flags, UInt(time * 1000)], seconds: time + timeout
       ) { progress.tick() }
       report = report + answer.report
+      came += answer.results[0]
       errors.append(answer.error)
       if verbose {
         let place = address == 0 ? "\(Bytes.text(Int(amount)))" : "0x" + String(address, radix: 16)
@@ -101,21 +103,16 @@ struct SectionChange {
     }
     progress.end()
     let after = try reader.snapshot([])
-    return outcome(before, after, report, errors, wanted, residentBefore)
+    return outcome(after, report, errors, wanted, came, residentBefore)
   }
 
   private func outcome(
-    _ before: HeapSnapshot, _ after: HeapSnapshot, _ report: OfflineFigures, _ errors: [Int32], _ wanted: Int,
+    _ after: HeapSnapshot, _ report: OfflineFigures, _ errors: [Int32], _ wanted: Int, _ came: Int,
     _ residentBefore: Int?
   ) -> Outcome {
     let failures = errors.filter { $0 != 0 }
-    let changed: Int
-    if isOnline {
-      changed =
-        failures.isEmpty ? wanted : min(wanted, max(0, after.bytes("online") - before.bytes("online")))
-    } else {
-      changed = failures.isEmpty ? wanted : min(wanted, report.taken)
-    }
+    // Of a section that was out in part that part comes, so it may be less than was wanted, and nothing be left to come.
+    let changed = isOnline ? came : failures.isEmpty ? wanted : min(wanted, report.taken)
     let status: Status = failures.isEmpty ? .done : changed > 0 ? .partly : .failed
     let reason: String? = failures.first.flatMap { code in
       switch Errno(rawValue: code) {
@@ -151,7 +148,7 @@ extension SectionChange.Outcome {
     let verb = isOnline ? "online" : "offline"
     var line = "\(process.name) (\(process.id)): "
     switch status {
-    case .done: line += "\(Bytes.text(changed)) \(verb)"
+    case .done: line += changed == 0 ? "it was \(verb)" : "\(Bytes.text(changed)) \(verb)"
     case .partly: line += "only \(Bytes.text(changed)) of \(Bytes.text(wanted)) \(verb)"
     case .failed: line += "nothing went \(verb)"
     }

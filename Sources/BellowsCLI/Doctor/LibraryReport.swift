@@ -44,19 +44,28 @@ struct LibraryReport: Encodable {
     }
   }
 
-  /// Runs a program under the library in the environment that a command would get.
+  private static let unknownName = "BELLOWS_TRIAL"
+
+  /// Runs a program under the library in the environment that a command would get. Where there is no /proc for it to show its
+  /// mappings, the library shows itself: it names a variable that it does not know.
   private static func attempt(_ path: String, environment: [String: String]) -> Trial {
-    let program = ["cat", "/proc/self/maps"]
+    let hasMaps = ProcView.isThere
+    let program = hasMaps ? ["cat", "/proc/self/maps"] : ["cat", "/dev/null"]
     let name = program.joined(separator: " ")
     do throws(Errno) {
-      let outcome = try Launch.run(
-        program, environment: Environment(inheriting: environment, preloading: path), seconds: 10)
+      var variables = Environment(inheriting: environment, preloading: path)
+      if !hasMaps { variables.values[Self.unknownName] = "1" }
+      let outcome = try Launch.run(program, environment: variables, seconds: 10)
       let ending =
         switch outcome.ending {
         case .exited(let status): "exit \(status)"
         case .signalled(let signal): "signal \(signal)"
         case .hung: "no end within 10 s"
         }
+      guard hasMaps else {
+        let inUse = outcome.errors.contains(Self.unknownName)
+        return Trial(program: name, ending: ending, inUse: inUse, message: inUse ? "" : outcome.errors)
+      }
       let file = Launch.resolved(path)
       let inUse = outcome.output.split(separator: "\n").contains { $0.hasSuffix(" \(file)") }
       return Trial(program: name, ending: ending, inUse: inUse, message: outcome.errors)

@@ -1,6 +1,7 @@
 // Becoming a command, and running one to look at it.
 
 import CShims
+import CTool
 import Glibc
 import SystemPackage
 
@@ -26,9 +27,20 @@ enum Launch {
     let errors: String
   }
 
-  /// The folder of the tool's own binary.
+  /// The arguments that the tool was started with. Not CommandLine's, which are read from /proc/self/cmdline, and none where
+  /// there is no /proc.
+  static var arguments: [String] {
+    (0..<bellows_argument_count()).map { unsafe String(cString: bellows_argument($0)) }
+  }
+
+  /// The folder of the tool's own binary: as the kernel knows it, or by the path that it was executed by.
   static var ownFolder: String {
-    FilePath(resolved("/proc/self/exe")).removingLastComponent().string
+    let link = "/proc/self/exe"
+    let kernels = resolved(link)
+    guard kernels == link, let path = unsafe bellows_executed_path() else {
+      return FilePath(kernels).removingLastComponent().string
+    }
+    return unsafe FilePath(resolved(String(cString: path))).removingLastComponent().string
   }
 
   /// Returns a path without symbolic links.

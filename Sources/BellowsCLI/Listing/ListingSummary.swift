@@ -5,10 +5,13 @@ struct ListingSummary {
   /// Name for people, key for programs, value.
   var fields: [(String, String, Cell)] {
     let resident = snapshot.sections.compactMap(\.residentBytes)
+    let caged = snapshot.partlyOfflineBytes
+    let part: [(String, String, Cell)] = caged > 0 ? [("Total caged:", "caged", .bytes(caged))] : []
     return [
       ("Section size:", "section_size", .bytes(snapshot.sectionBytes)),
       ("Total online:", "online", .bytes(snapshot.bytes("online"))),
       ("Total offline:", "offline", .bytes(snapshot.bytes("offline"))),
+    ] + part + [
       ("Total used:", "used", .bytes(snapshot.sum { $0.usedBytes })),
       ("Total resident:", "resident", resident.isEmpty ? .none : .bytes(resident.reduce(0, +))),
       ("Total memmap:", "memmap", .bytes(snapshot.sum { $0.memmapBytes })),

@@ -69,6 +69,11 @@ struct SectionRow: Equatable {
   /// The columns that are listed if none are chosen.
   static let usual = ["RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK"]
 
+  /// The same for a process of which sections that are online are offline in part: how much of them that is.
+  static func usual(for snapshot: HeapSnapshot) -> [String] {
+    snapshot.partlyOfflineBytes > 0 ? usual + ["CAGED"] : usual
+  }
+
   /// Lists a snapshot: each memory block, or equal neighbours as one. Sections of one memory block are one row, where
   /// one row can say it of all of them.
   static func rows(of snapshot: HeapSnapshot, merging: Bool) -> [SectionRow] {

@@ -79,6 +79,7 @@ struct PlacementReport: Encodable {
 
   init(of target: TargetProcess) throws(TargetError) {
     process = target.id
+    let number = try ProcView.callNumber(of: target.id)
     name = target.name
     guard let maps = NumaMaps(reading: SystemFiles(), process: "\(target.id)"), !maps.mappings.isEmpty else {
       throw .failed(target.id, what: "the kernel does not show where its memory is")
@@ -96,9 +97,9 @@ struct PlacementReport: Encodable {
       let start = section.base + UInt(section.memmapBytes)
       let committed = section.committedBlocks * pageblock - section.memmapBytes
       let pages = PagePlacement(
-        of: AddressRange(start: start, byteCount: .bytes(max(0, committed))), process: target.id)
+        of: AddressRange(start: start, byteCount: .bytes(max(0, committed))), process: number)
       let memmap = PagePlacement(
-        of: AddressRange(start: section.memmap, byteCount: .bytes(section.bytes / 64)), process: target.id)
+        of: AddressRange(start: section.memmap, byteCount: .bytes(section.bytes / 64)), process: number)
       for (node, count) in pages.pages { sections[node, default: 0] += count * 4096 }
       for (node, count) in memmap.pages { memmaps[node, default: 0] += count * 4096 }
       if let home = pages.pages.max(by: { $0.value < $1.value })?.key {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CTool
 import Glibc
 
 /// The last word on what went wrong: a message on stderr, and the exit status.
@@ -7,6 +8,8 @@ enum Report {
   static func errors(_ body: () throws -> Void) throws {
     do { try body() } catch let error as TargetError {
       StandardError.error(error.message)
+      // Who waits for the tool is to see what ended it.
+      if case .interrupted(_, let signal) = error { bellows_interruption_follow(signal) }
       throw ExitCode(error.status)
     }
   }

@@ -18,11 +18,14 @@ struct HeapReader {
   let header: bellows_header
   private let geometry: Geometry
 
-  /// Finds the heap of a process.
-  init(_ target: TargetProcess) throws(TargetError) {
+  /// Finds the heap of a process, where `known` does not say where its header is.
+  init(_ target: TargetProcess, header known: UInt? = nil) throws(TargetError) {
     self.target = target
-    memory = TargetMemory(process: target.id)
-    header = try TargetHeader(of: target.id).record
+    memory = try TargetMemory(process: target.id)
+    header =
+      if let known { try TargetHeader(of: target.id, at: known).record } else {
+        try TargetHeader(of: target.id).record
+      }
     let arena = try memory.value(Arena.self, at: UInt(header.arena))
     geometry = arena.geometry
     guard (22...30).contains(geometry.sectionShift), geometry.pageblockShift < geometry.sectionShift,
@@ -67,7 +70,8 @@ struct HeapReader {
       returnedBytes: Int(clamping: zones.reduce(0) { $0 &+ $1.record.returnedPages } &* Page.bytes),
       heaps: try threadHeaps())
     if details.contains(.nodes) {
-      for place in result.sections.indices { result.sections[place].locate(in: target.id) }
+      let number = try ProcView.callNumber(of: target.id)
+      for place in result.sections.indices { result.sections[place].locate(in: number) }
     }
     if details.isDisjoint(with: [.residence, .blockers]) { return result }
     let residence = try Residence(of: target.id)
@@ -216,6 +220,7 @@ struct HeapReader {
     let heap = try memory.value(Heap.self, at: UInt(header.heap))
     var result: [ThreadHeapSnapshot] = []
     var next = heap.heaps
+    let names = ThreadNames(of: target.id)
     while next != 0, result.count < 100_000 {
       let record = try memory.value(ThreadHeap.self, at: next)
       var kept: UInt = 0
@@ -223,7 +228,7 @@ struct HeapReader {
         kept += RunBin(index: UInt(index)).pages
       }
       let isCommon = next == heap.commons
-      let thread = record.isIdle || isCommon ? 0 : Int(record.threadID)
+      let thread = record.isIdle || isCommon ? 0 : names.number(of: Int(record.threadID))
       let name =
         isCommon
         ? "(ended threads)"

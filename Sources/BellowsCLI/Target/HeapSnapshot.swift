@@ -85,10 +85,14 @@ struct ThreadHeapSnapshot: Codable, Equatable {
 extension HeapSnapshot {
   /// Bytes of the sections in a state, one of the words of `SectionState`.
   func bytes(_ state: String) -> Int { sum { $0.state == state ? $0.bytes : 0 } }
+  /// What is out of circulation of sections that are online.
+  var partlyOfflineBytes: Int { sum { $0.state == "online" ? $0.cagedBytes : 0 } }
   /// A figure of all sections.
   func sum(_ figure: (SectionSnapshot) -> Int) -> Int { sections.reduce(0) { $0 + figure($1) } }
   /// An amount rounded up to sections.
-  func wholeSections(_ bytes: Int) -> Int { (bytes + sectionBytes - 1) / sectionBytes * sectionBytes }
+  func wholeSections(_ bytes: Int) -> Int {
+    (min(bytes, 1 << 56) + sectionBytes - 1) / sectionBytes * sectionBytes
+  }
 }
 
 extension SectionSnapshot {

@@ -12,6 +12,12 @@ struct TargetProcess: Equatable {
   /// What `bellows` takes for a process: a number, or a name. A name may be several processes'.
   static func find(_ words: String, files: SystemFiles = SystemFiles()) throws(TargetError) -> [TargetProcess]
   {
+    guard ProcView.isThere else {
+      // By its number a process can be asked all the same.
+      guard let number = Int32(words) else { throw .noProc }
+      guard number > 0, kill(number, 0) == 0 || errno == EPERM else { throw .noProcess(words) }
+      return [TargetProcess(id: number, name: "process")]
+    }
     if let number = Int32(words) {
       guard number > 0, let name = files.line("proc/\(number)/comm") else { throw .noProcess(words) }
       return [TargetProcess(id: number, name: name)]
@@ -44,7 +50,8 @@ struct TargetProcess: Equatable {
 
   /// The processes of this user that run on Bellows.
   static func onBellows(_ files: SystemFiles = SystemFiles()) -> [TargetProcess] {
-    all(files).filter { $0.id != getpid() && TargetHeader.isLikely($0.id, files) }
+    let own = ProcessNumbers(of: "self", files)?.all.first
+    return all(files).filter { $0.id != own && TargetHeader.isLikely($0.id, files) }
   }
 
   /// The file name of the first word of its command.

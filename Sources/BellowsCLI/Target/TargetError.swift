@@ -29,6 +29,10 @@ enum TargetError: Error, Equatable {
   case damaged(Int32, what: String)
   /// It ended meanwhile.
   case ended(Int32)
+  /// There is no /proc to find or to look at processes by.
+  case noProc
+  /// A signal ended the wait for an answer.
+  case interrupted(Int32, signal: Int32)
   /// Something else that the system refused.
   case system(Errno, doing: String)
 
@@ -80,6 +84,13 @@ enum TargetError: Error, Equatable {
       "the heap of process \(process) cannot be read: \(what). Try again; if it stays so, its memory is damaged."
     case .ended(let process):
       "process \(process) ended."
+    case .noProc:
+      """
+      no /proc is mounted here, by which processes are found and looked at. `trim`, `limit` and `ch` take the number of a \
+      process; for the rest: mount -t proc proc /proc
+      """
+    case .interrupted(let process, _):
+      "interrupted; the request to process \(process) is withdrawn."
     case .system(let code, let doing):
       "\(doing): \(code)."
     }

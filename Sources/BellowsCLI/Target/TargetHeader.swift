@@ -18,7 +18,8 @@ struct TargetHeader {
 
   /// Finds and checks the header of a process.
   init(of process: Int32, files: SystemFiles = SystemFiles()) throws(TargetError) {
-    let memory = TargetMemory(process: process)
+    guard ProcView.isThere else { throw .noProc }
+    let memory = try TargetMemory(process: process)
     guard let images = try Self.images(of: process, files) else {
       // One that ended and that its parent did not look after yet is still listed, without memory.
       if TargetProcess.isEnded(process, files) { throw .ended(process) }
@@ -32,6 +33,12 @@ struct TargetHeader {
       }
     }
     guard let address = found else { throw .noHeap(process, reason: "does not run on Bellows") }
+    try self.init(of: process, at: address)
+  }
+
+  /// Checks the header of a process that is at an address.
+  init(of process: Int32, at address: UInt) throws(TargetError) {
+    let memory = try TargetMemory(process: process)
     // What holds for ever comes first; only then the rest.
     let start = try memory.bytes(at: address, count: 32)
     let magic = TargetMemory.value(UInt64.self, in: start, at: 0)

@@ -9,12 +9,19 @@ import SystemPackage
 /// Reads from the memory of a process.
 struct TargetMemory {
   let process: Int32
+  /// The number that system calls know it by.
+  private let number: Int32
+
+  init(process: Int32) throws(TargetError) {
+    self.process = process
+    number = try ProcView.callNumber(of: process)
+  }
 
   /// Copies bytes; all of them must be mapped.
   func bytes(at address: UInt, count: Int) throws(TargetError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
     let code = unsafe result.withUnsafeMutableBytes { room in
-      bellows_peek(process, address, UInt(bitPattern: room.baseAddress), UInt(room.count))
+      bellows_peek(number, address, UInt(bitPattern: room.baseAddress), UInt(room.count))
     }
     try check(code, address)
     return result
@@ -27,7 +34,7 @@ struct TargetMemory {
     var after: UInt64 = 0
     let code = unsafe result.withUnsafeMutableBytes { room in
       unsafe bellows_peek_between(
-        process, word, &before, &after, address, UInt(bitPattern: room.baseAddress), UInt(room.count))
+        number, word, &before, &after, address, UInt(bitPattern: room.baseAddress), UInt(room.count))
     }
     try check(code, address)
     return before >> 32 == after >> 32 && before >> 32 & 1 == 0 ? result : nil
@@ -71,6 +78,9 @@ struct TargetMemory {
   /// Tells why the kernel refuses, as far as one can see from here.
   static func refusal(_ process: Int32, files: SystemFiles = SystemFiles(), user: uid_t = geteuid()) -> String
   {
+    if !ProcView.isThere, user != 0 {
+      return "it is another user's, or the kernel protects it. Run this as root"
+    }
     var status = stat()
     if unsafe stat("/proc/\(process)", &status) == 0, status.st_uid != user, user != 0 {
       let owner = unsafe getpwuid(status.st_uid)

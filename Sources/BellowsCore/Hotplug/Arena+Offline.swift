@@ -123,22 +123,25 @@ extension Ref where Pointee == Arena {
 
   // MARK: Online
 
-  /// Brings sections back, `pages` pages of them: those that are on their way or partly out first, then those that
-  /// are offline, the youngest first. Answers 0 or an errno; ENOMEM where there were fewer.
+  /// Brings sections back, as many as `pages` pages are: those that are on their way or partly out first, more of them where
+  /// little of each was out, then those that are offline, the youngest first. Adds to `report` what came, exact also where the
+  /// answer is an errno: ENOMEM where there were fewer.
   package func online(pages: UInt, _ report: inout OfflineReport, _ client: some OfflineClient) -> Int32 {
     let refusal = beginTransition()
     if refusal != 0 { return refusal }
     defer { endTransition() }
     let sectionPages = it.geometry.sectionPages
     var left = pages / sectionPages &+ (pages % sectionPages == 0 ? 0 : 1)
-    while left > 0 {
-      let section = firstWithCages() ?? SectionRef(it.offlineSections)
-      guard section.address != 0 else { return HotplugErrno.outOfMemory }
+    let before = report.broughtPages
+    while left > 0 || report.broughtPages &- before < pages {
+      var section = firstWithCages()
+      if section == nil, left > 0 { section = SectionRef(it.offlineSections) }
+      guard let section, section.address != 0 else { return left > 0 ? HotplugErrno.outOfMemory : 0 }
       let theirs = takeOnly(section)
       guard theirs == 0 else { return theirs }
       let error = bringBack(section, &report, client)
       if error != 0 { return error }
-      left = left &- 1
+      left = left &- (left > 0 ? 1 : 0)
     }
     return 0
   }

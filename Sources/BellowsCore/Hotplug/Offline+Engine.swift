@@ -34,12 +34,14 @@ extension Ref where Pointee == Arena {
     var error = refusal != 0 ? refusal : HotplugErrno.busy
     var passes: UInt32 = 0
     var pause: UInt64 = 1
+    var ending = request
     while true {
       passes &+= 1
       report.passes = report.passes &+ 1
       if pass(first, request, &report, client) { return refusal }
       if request.cancelWord != 0, bellows_load32(request.cancelWord) != 0 {
         error = HotplugErrno.interrupted
+        if request.isUndoneWhenCancelled { ending.policy = .wholeOnly }
         break
       }
       let now = bellows_clock_milliseconds()
@@ -47,7 +49,7 @@ extension Ref where Pointee == Arena {
       client.wait(milliseconds: min(pause, request.deadline &- now))
       pause = min(pause &* 2, 32)
     }
-    settle(first, request, &report, client)
+    settle(first, ending, &report, client)
     return error
   }
 
@@ -212,12 +214,16 @@ extension Ref where Pointee == Arena {
   ) -> Int32 {
     switch section.it.state {
     case .goingOffline:
+      report.broughtPages = report.broughtPages &+ zone(of: section).census(section).caged
       rollBack(section, &report, client)
       return 0
     case .online:
-      guard zone(of: section).census(section).caged != 0 else { return HotplugErrno.invalid }
+      let caged = zone(of: section).census(section).caged
+      guard caged != 0 else { return HotplugErrno.invalid }
+      report.broughtPages = report.broughtPages &+ caged
       zone(of: section).release(section)
     case .offline:
+      report.broughtPages = report.broughtPages &+ UInt(section.it.blocks) &* it.geometry.pageblockPages
       unlistOffline(section)
       reopen(section, asBefore: isUndone)
       returnToZone(section).attach(section)

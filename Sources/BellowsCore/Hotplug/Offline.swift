@@ -22,6 +22,8 @@ package struct OfflineRequest: BitwiseCopyable, Sendable {
   package var cancelWord: UInt
   /// Whether the memmap of a section that goes stays resident.
   package var keepsMemmap: Bool
+  /// Whether a cancelled one leaves nothing behind, whatever its policy: who asked is gone, and nobody knows what to bring back.
+  package var isUndoneWhenCancelled = false
 
   package init(
     policy: OfflinePolicy, deadline: UInt64 = 0, passes: UInt32 = 0, cancelWord: UInt = 0,
@@ -75,6 +77,8 @@ package struct OfflineReport: BitwiseCopyable {
   package var leftPages: UInt = 0
   /// Pages that went back to the system during the call.
   package var returnedPages: UInt = 0
+  /// Pages that were out of circulation and are back: of a section that was offline all.
+  package var broughtPages: UInt = 0
   /// Pageblocks that are out of circulation as a whole.
   package var wholeBlocks: UInt = 0
   package var passes: UInt = 0
