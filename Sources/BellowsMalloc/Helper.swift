@@ -85,6 +85,9 @@ enum Helper {
   static func startEarly() {
     guard settings.it.helper == 2 || Log.isOn, settings.it.helper != 1, !bellows_saw_filter() else { return }
     start(process: UInt32(truncatingIfNeeded: Process.processID))
+    if Log.isOn, !bellows_log_was_opened() {
+      Log.drop(": there is no thread for it, or Linux is older than 5.9")
+    }
   }
 
   /// Starts it for a request that needs it.
