@@ -184,7 +184,8 @@ enum Helper {
   private static func begin() -> Sight {
     guard !bellows_saw_filter() else { return .blind }
     let name: StaticString = settings.it.hasControl ? "bellows-control" : "bellows"
-    let seen = bellows_sight_open(Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start))
+    let seen = bellows_sight_open(
+      Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start), settings.it.hasControl || Log.isOn)
     let sight = Sight(rawValue: seen) ?? .blind
     if sight == .clear { Log.openAgain() }
     return sight

@@ -68,7 +68,7 @@ struct Settings: BitwiseCopyable {
   mutating func dropWhatTakesThreads() {
     guard helper == 1 || bellows_saw_filter() else { return }
     let reason: StaticString =
-      helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force, or /proc is not there"
+      helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force"
     if hasControl { Self.ignore("BELLOWS_CONTROL", reason) }
     hasControl = false
     if Log.isOn { Log.drop(reason) }
