@@ -85,6 +85,9 @@ enum Helper {
   static func startEarly() {
     guard settings.it.helper == 2 || Log.isOn, settings.it.helper != 1, !bellows_saw_filter() else { return }
     start(process: UInt32(truncatingIfNeeded: Process.processID))
+    if Log.isOn, !bellows_log_was_opened() {
+      Log.drop(": there is no thread for it, or Linux is older than 5.9")
+    }
   }
 
   /// Starts it for a request that needs it.
@@ -182,7 +185,8 @@ enum Helper {
   private static func begin() -> Sight {
     guard !bellows_saw_filter() else { return .blind }
     let name: StaticString = settings.it.hasControl ? "bellows-control" : "bellows"
-    let seen = bellows_sight_open(Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start))
+    let seen = bellows_sight_open(
+      Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start), settings.it.hasControl || Log.isOn)
     let sight = Sight(rawValue: seen) ?? .blind
     if sight == .clear { Log.openAgain() }
     return sight

@@ -41,8 +41,11 @@ enum Log {
     return true
   }
 
-  /// Nothing is to be written.
-  static func close() { Watch.words.it.log_kind = 0 }
+  /// Nothing is to be written, for a reason that is said.
+  static func drop(_ reason: StaticString) {
+    Settings.ignore("BELLOWS_LOG", reason)
+    Watch.words.it.log_kind = 0
+  }
 
   // MARK: Called by the helper
 

@@ -69,19 +69,20 @@ struct Settings: BitwiseCopyable {
 
   /// Says what cannot be had because no thread of ours may be: control and the log.
   mutating func dropWhatTakesThreads() {
-    guard hasControl || Log.isOn, helper == 1 || bellows_saw_filter() else { return }
-    func say(_ name: StaticString) {
-      var line = Line()
-      line.append("bellows: ignoring ")
-      line.append(name)
-      line.append(
-        helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force, or /proc is not there")
-      line.write()
-    }
-    if hasControl { say("BELLOWS_CONTROL") }
-    if Log.isOn { say("BELLOWS_LOG") }
+    guard helper == 1 || bellows_saw_filter() else { return }
+    let reason: StaticString =
+      helper == 1 ? ": BELLOWS_THREAD=0" : ": a system call filter is in force"
+    if hasControl { Self.ignore("BELLOWS_CONTROL", reason) }
     hasControl = false
-    Log.close()
+    if Log.isOn { Log.drop(reason) }
+  }
+
+  static func ignore(_ name: StaticString, _ reason: StaticString) {
+    var line = Line()
+    line.append("bellows: ignoring ")
+    line.append(name)
+    line.append(reason)
+    line.write()
   }
 
   /// Takes over one "NAME=value"; false if it means nothing.

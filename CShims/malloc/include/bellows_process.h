@@ -51,8 +51,9 @@ enum {
 // Whether a filter is in force: asked at the start, once. Whether one was seen by anybody until now: a load.
 bool bellows_is_filtered(void);
 bool bellows_saw_filter(void);
-// Takes a table of descriptors of its own, with `keep` alone in it (-1: nothing), and looks. The thread gets the name.
-uint32_t bellows_sight_open(int keep, uintptr_t name);
+// Takes a table of descriptors of its own, with `keep` alone in it (-1: nothing), and looks. The thread gets the name. `is_wanted`:
+// where there is no /proc, a filter is asked for in another way, this once.
+uint32_t bellows_sight_open(int keep, uintptr_t name, bool is_wanted);
 uint32_t bellows_sight_look(void);
 // As of the last look: how many threads the process has, and whether the helper holds any capability.
 uint32_t bellows_sight_threads(void);

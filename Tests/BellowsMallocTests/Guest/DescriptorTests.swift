@@ -3,7 +3,7 @@ import Testing
 extension Guest {
   /// What a program opens is its own, and what it has not opened is not there.
   @Suite struct DescriptorTests {
-    private static let seconds = Library.isSoak ? "15" : "2"
+    private static let seconds = Library.isSoak ? "15" : "1"
 
     @Test("a daemon's closefrom and a pipe, beside idle threads", arguments: Way.allCases)
     func pipes(way: Way) {

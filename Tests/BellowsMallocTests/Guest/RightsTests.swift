@@ -8,7 +8,7 @@ extension Guest {
     @Test("capabilities that the main thread gave up", arguments: Way.allCases)
     func dropped(way: Way) throws {
       try needRoot()
-      for options in [["", ""], ["large", ""], ["large", "threads"]] {
+      for options in [["large", ""], ["large", "threads"]] {
         expectOK(Library.run("rights", "dropped", options[0], options[1], environment: way.environment))
       }
     }

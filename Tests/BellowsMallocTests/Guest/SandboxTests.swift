@@ -7,7 +7,7 @@ extension Guest {
     @Test(arguments: Way.allCases, [[], ["wait=200"], ["large"], ["large", "wait=300"]])
     func all(way: Way, options: [String]) {
       let one = options.first ?? "", other = options.last ?? ""
-      for _ in 0..<(Library.isSoak ? 50 : 2) {
+      for _ in 0..<(Library.isSoak ? 50 : 1) {
         expectOK(Library.run("sandbox", "all", one, other, environment: way.environment))
       }
     }
@@ -23,6 +23,15 @@ extension Guest {
     @Test(arguments: Way.allCases.filter { $0 != .control })
     func alone(way: Way) {
       expectOK(Library.run("sandbox", "alone", environment: way.environment))
+    }
+
+    /// From before the program starts: control is not to be had then, which is said.
+    @Test(arguments: Way.allCases)
+    func inherited(way: Way) {
+      let child = Library.run("sandbox", "inherited", environment: way.environment)
+      #expect(child.ending == .exited(0) && child.output == "ok\n", "\(child)")
+      let said = "bellows: ignoring BELLOWS_CONTROL: a system call filter is in force"
+      #expect(child.errorLines == (way == .control ? [said[...]] : []), "\(child)")
     }
 
     /// The helper goes on returning memory by what malloc needs.
