@@ -133,7 +133,8 @@ extension Ref where Pointee == Heap {
 
   private func moveHuge(_ mapping: HugeMapping, to length: UInt, reserving reserved: UInt) -> UInt {
     let platform = it.arena.it.platform
-    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment, isCharged: true) else { return 0 }
+    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment, isCharged: true)
+    else { return 0 }
     // The first part as it is, and its old place kept until all is done; then the rest, which grows over the
     // whole reservation. The old entry goes first: its place may be another thread's as soon as it is free.
     let first = mapping.split
@@ -193,7 +194,8 @@ extension Ref where Pointee == Heap {
 
   private func moveRunToHuge(_ run: PageRun, length: UInt, reserving reserved: UInt) -> UInt {
     let platform = it.arena.it.platform
-    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment, isCharged: true) else { return 0 }
+    guard let base = platform.reserve(reserved, alignment: HugeTable.alignment, isCharged: true)
+    else { return 0 }
     it.arena.steer(Arena.anyNode, base, reserved)
     let mapping = HugeMapping(base: base, length: length, reserved: reserved, split: run.bytes)
     guard platform.attempt(.commit, base &+ run.bytes, reserved &- run.bytes), enterHuge(mapping) else {

@@ -112,7 +112,7 @@ extension Ref where Pointee == Heap {
   package func purgeExpired(_ now: UInt64, shards limit: UInt) -> UInt {
     emptyAllSlots()
     let holes = perforateAbandoned(now, limit: limit)
-    return holes &+ it.arena.purge(dirtySince: now &- it.purgeDelay)
+    return holes &+ it.arena.purge(dirtySince: now > it.purgeDelay ? now &- it.purgeDelay : 0)
   }
 
   // MARK: The shards of a thread
