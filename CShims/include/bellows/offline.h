@@ -40,8 +40,9 @@ int bellows_offline(size_t bytes, unsigned milliseconds, unsigned flags, const i
 int bellows_offline_section(const void *address, unsigned milliseconds, unsigned flags, const int *cancel,
                             struct bellows_offline_report *report, size_t size);
 
-/* Brings `bytes` bytes of sections back, rounded up to sections: those on their way or partly out first. 0; ENOMEM:
- * there were fewer; EBUSY, EDEADLK, ENOSYS as above. */
+/* Brings `bytes` bytes of sections back, rounded up to sections: those on their way or partly out first, all of them where
+ * less than `bytes` is out of each. 0; ENOMEM: there were fewer, and what there was is back; EBUSY, EDEADLK, ENOSYS as
+ * above. */
 int bellows_online(size_t bytes);
 
 /* The same for the section that held `address`. EINVAL: nothing of it is out of circulation. */

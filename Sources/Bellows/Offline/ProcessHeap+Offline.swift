@@ -40,10 +40,10 @@ extension ProcessHeap {
     return OfflineReport(report)
   }
 
-  /// Brings sections of the process heap back, those on their way first.
+  /// Brings sections of the process heap back, those on their way or offline in part first.
   ///
-  /// - Parameter amount: How much, rounded up to sections of 128 MiB.
-  /// - Throws: ``OfflineError/noneLeft`` where there were fewer, ``OfflineError/notInstalled``, or
+  /// - Parameter amount: How much, rounded up to sections of 128 MiB; of a section that was offline in part that part comes.
+  /// - Throws: ``OfflineError/noneLeft`` where there were fewer (what there was is back), ``OfflineError/notInstalled``, or
   ///   ``OfflineError/busy``.
   /// - Complexity: O(sections).
   public static func online(_ amount: ByteCount) throws(OfflineError) {

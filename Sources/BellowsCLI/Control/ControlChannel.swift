@@ -43,14 +43,14 @@ struct ControlChannel: ~Copyable {
     self.page = page
   }
 
-  /// The number of the control thread of a process, or nil where it takes no commands.
-  private static func thread(of process: Int32, _ files: SystemFiles = SystemFiles()) -> Int32? {
+  /// The threads of a process that have the name of the one that holds the page: none where it takes no commands.
+  private static func threads(of process: Int32, _ files: SystemFiles = SystemFiles()) -> [String] {
     files.names(in: "proc/\(process)/task")
-      .first { files.line("proc/\(process)/task/\($0)/comm") == BELLOWS_CONTROL_NAME }.flatMap { Int32($0) }
+      .filter { files.line("proc/\(process)/task/\($0)/comm") == BELLOWS_CONTROL_NAME }
   }
 
   /// Whether a process takes commands.
-  static func isOffered(by process: Int32) -> Bool { thread(of: process) != nil }
+  static func isOffered(by process: Int32) -> Bool { !threads(of: process).isEmpty }
 
   /// Opens the channel to a process. One that has just started, or was forked, may not be ready yet: it is waited for.
   static func open(_ process: TargetProcess) throws(TargetError) -> ControlChannel {
@@ -60,8 +60,10 @@ struct ControlChannel: ~Copyable {
     let number = try ProcView.callNumber(of: process.id)
     let end = ContinuousClock.now + .seconds(10)
     while true {
-      guard let thread = Self.thread(of: process.id) else { throw .noControl(process.id) }
-      if let channel = try Self.opened(process, number, thread) {
+      let threads = Self.threads(of: process.id)
+      if threads.isEmpty { throw .noControl(process.id) }
+      for thread in threads {
+        guard let channel = try Self.opened(process, number, thread) else { continue }
         if channel.isReady(ProcessNumbers(of: "\(process.id)")?.own ?? process.id) { return channel }
         channel.wake()
       }
@@ -72,7 +74,7 @@ struct ControlChannel: ~Copyable {
 
   /// The channel, or nil: its page is not there yet.
   private static func opened(
-    _ process: TargetProcess, _ number: Int32, _ thread: Int32
+    _ process: TargetProcess, _ number: Int32, _ thread: String
   ) throws(TargetError) -> ControlChannel? {
     let folder = "/proc/\(process.id)/task/\(thread)/fd"
     let names = SystemFiles().names(in: String(folder.dropFirst()))

@@ -21,7 +21,11 @@ extension ControlChannel {
     try endOthers(until: end)
     for _ in 0..<8 {
       let number = request(command, arguments, seconds: seconds)
-      if let answer = try answer(to: number, until: end, waiting) { return answer }
+      guard let answer = try answer(to: number, until: end, waiting) else { continue }
+      // One that came with the answer: the work is done, and the tool ends all the same.
+      let signal = bellows_interruption()
+      if signal != 0 { bellows_interruption_follow(signal) }
+      return answer
     }
     throw .failed(process.id, what: "lost the request: somebody else writes into its page of control")
   }
@@ -85,7 +89,9 @@ extension ControlChannel {
         try expectNoInterruption()
       } catch {
         withdraw(number)
-        if bellows_load32(word) == done, case .noAnswer = error { continue }
+        // It came to an end all the same, and not because of that.
+        let isUndone = Ref<bellows_control>(page).it.error == EINTR
+        if bellows_load32(word) == done, !isUndone || error.status == 5 { continue }
         throw error
       }
       bellows_futex_wait_shared(word, state, 50)

@@ -47,7 +47,7 @@ struct OfflineBlocker: Equatable, Encodable {
   /// One of the words of `words`.
   let kind: String
   /// What it is: a block size, a thread's number, an errno.
-  let detail: Int
+  var detail: Int
   var count: Int
   var bytes: Int
 

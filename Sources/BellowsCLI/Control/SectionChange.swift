@@ -102,6 +102,13 @@ struct SectionChange {
       }
     }
     progress.end()
+    // The process knows its threads by its own numbers.
+    if report.blockers.contains(where: { $0.kind == "thread" }) {
+      let names = ThreadNames(of: process.id)
+      for place in report.blockers.indices where report.blockers[place].kind == "thread" {
+        report.blockers[place].detail = names.number(of: report.blockers[place].detail)
+      }
+    }
     let after = try reader.snapshot([])
     return outcome(after, report, errors, wanted, came, residentBefore)
   }
