@@ -87,7 +87,7 @@ extension Guest {
       if record.errors.contains("perf_event_paranoid"), !Library.isRequired { return }
       let names = record.output.split(separator: "\n").filter { $0.contains("libbellows-malloc.so") }
         .compactMap { $0.split(separator: "]").last.map { $0.drop { $0 == " " } } }
-        .map { $0.split(separator: " ").joined(separator: " ") }
+        .compactMap { $0.split(separator: " ").first.map { String($0) } }
       #expect(record.ending == .exited(0), "\(record)")
       #expect(Set(names.prefix(2)) == ["malloc", "free"], "\(record)")
     }
