@@ -85,7 +85,8 @@ struct ReturnTests {
       "\(Library.programs)/returns", "scan", "faults=10000",
     ])
     #expect(child.ending == .exited(0) && child.output.hasSuffix("ok\n"), "\(child)")
-    let total = child.errors.split(separator: "\n").last { $0.hasSuffix(" total") }?.split(separator: " ").first
+    let total = child.errors.split(separator: "\n").last { $0.hasSuffix(" total") }?.split(separator: " ")
+      .first
     // What starts the program and its threads is 200 at most; then six seconds of it.
     let count = try #require(total.flatMap { Int($0) }, "\(child)")
     #expect(count <= 200 + 6 * 60, "\(child)")

@@ -43,7 +43,7 @@ extension Ref where Pointee == Heap {
   }
 
   /// Milliseconds that a fork waits in all for those who may be waiting for the thread that it interrupted.
-  private static var patience: UInt64 { 100 }
+  private static var patience: UInt64 { 10 }
 
   /// Lets go of what `lockForFork` took. In the parent, after fork.
   package func unlockAfterFork() {

@@ -13,7 +13,9 @@ extension Guest {
         switch child.ending {
         // The child of a fork may find it, and its parent too.
         case .exited(0): #expect(child.errors.isEmpty || next == "fork", "\(child)")
-        case .signalled(6): #expect(child.errorLines.count >= 1 && child.errorLines.count <= (next == "fork" ? 2 : 1), "\(child)")
+        case .signalled(6):
+          #expect(
+            child.errorLines.count >= 1 && child.errorLines.count <= (next == "fork" ? 2 : 1), "\(child)")
         // What stands in a block may be followed as a link by a hit path, which looks at nothing.
         case .signalled(11): #expect(kind == "stray", "\(child)")
         default: Issue.record("\(child)")
