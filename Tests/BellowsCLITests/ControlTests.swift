@@ -28,7 +28,7 @@ import Testing
   @Test(arguments: [SIGINT, SIGTERM, SIGHUP, SIGKILL], [["--stay"], ["--keep-partial"], []])
   func aToolThatEndsWithdrawsItsRequest(signal: Int32, policy: [String]) throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     let tool = try Child(
       [Bench.tool, "ch", target.name, "--offline", "128M", "--deadline", "600"] + policy,
       environment: Bench.environment())
@@ -45,7 +45,7 @@ import Testing
   /// What a stopped process finds when it goes on is nobody's any more.
   @Test func theRequestOfADeadToolIsNotDoneLater() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     target.send(SIGSTOP)
     let tool = try Child(
       [Bench.tool, "limit", target.name, "1G", "--timeout", "600"], environment: Bench.environment())
@@ -61,7 +61,9 @@ import Testing
 
   /// Runs `work` with a process that is number 1 of a PID namespace of its own, and its number here.
   private func inNamespace(_ options: [String], _ work: (Child, String) throws -> Void) throws {
-    let target = ["--library", Bench.library, "--control", "--no-thread", "--", "\(Bench.programs)/target"]
+    let target = [
+      "--library", Bench.library, "--control", "--purge-delay", "600000", "--", "\(Bench.programs)/target",
+    ]
     let child = try Child(
       ["unshare"] + options + ["--kill-child", Bench.tool, "run"] + target + ["idle"],
       environment: Bench.environment())
@@ -167,7 +169,7 @@ import Testing
 
   @Test func steersWithoutProc() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     guard let trim = try withoutProc("trim", target.name) else { return }
     if trim.errors.contains("Linux 6.9") { return skip("Linux 6.9, which gives a thread's descriptors") }
     #expect(trim.status == 0, "\(trim)")
@@ -190,7 +192,7 @@ import Testing
   /// A user's own client, which writes anything anywhere in the page, and is gone when the tool comes.
   @Test func aScribblerDoesNotKeepTheToolOut() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     let page = try #require(Self.page(of: target))
     defer { close(page) }
     let seed = UInt64.random(in: 0...(.max))
@@ -266,7 +268,7 @@ import Testing
   /// What was kept out in part is counted as it comes, to the byte.
   @Test func onlineUndoesAPart() throws {
     guard Bench.isComplete else { return }
-    let target = try Target("idle", run: ["--control", "--no-thread"])
+    let target = try Target("idle", run: ["--control", "--purge-delay", "600000"])
     func change(_ options: String..., status: Int32) throws -> Change {
       let words = [Bench.tool, "ch", "--json", target.name] + options
       let result = try Child(words, environment: Bench.environment()).wait()
