@@ -25,6 +25,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+// Of whoever includes this not all ask for the C library's extensions.
+extern void *mremap(void *address, size_t length, size_t new_length, int flags, ...);
+extern long syscall(long number, ...);
+
 static inline intptr_t bellows_call6(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e,
                                      uintptr_t f) {
   int saved = errno;
