@@ -8,15 +8,33 @@
 #include "bellows_process.h"
 #include "bellows_shims.h"
 
-static void *helper(void *unused) {
-  (void)unused;
+// 128 KiB: its deepest call chain takes about 12; thread-local storage of large programs comes out of it too, and
+// where that does not fit, 1 MiB does.
+enum { STACK = 128 << 10, LARGE_STACK = 1 << 20, GUARD = 4096 };
+
+// Their stacks are memory of ours. The C library has its record of a thread in the last page of its stack.
+static struct bellows_stack stacks[BELLOWS_OWN_THREADS];
+static void note_stack(struct bellows_stack *stack, uintptr_t bytes) {
+  uintptr_t end = ((uintptr_t)pthread_self() | (GUARD - 1)) + 1;
+  stack->start = end - bytes + GUARD;
+  __atomic_store_n(&stack->bytes, bytes - GUARD, __ATOMIC_RELEASE);
+}
+struct bellows_stack bellows_own_stack(int thread) {
+  uintptr_t bytes = __atomic_load_n(&stacks[thread].bytes, __ATOMIC_ACQUIRE);
+  return (struct bellows_stack){stacks[thread].start, bytes};
+}
+
+static void *helper(void *bytes) {
+  note_stack(&stacks[0], (uintptr_t)bytes);
   bellows_helper_main();
+  __atomic_store_n(&stacks[0].bytes, 0, __ATOMIC_RELEASE);
   return NULL;
 }
 
-static void *worker(void *unused) {
-  (void)unused;
+static void *worker(void *bytes) {
+  note_stack(&stacks[1], (uintptr_t)bytes);
   bellows_worker_main();
+  __atomic_store_n(&stacks[1].bytes, 0, __ATOMIC_RELEASE);
   return NULL;
 }
 
@@ -26,14 +44,13 @@ static bool start_thread(void *(*body)(void *), pthread_t *thread, int state) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, state);
-  // 128 KiB: its deepest call chain takes about 12; thread-local storage of large programs comes out of it too, and
-  // where that does not fit, 1 MiB does.
-  pthread_attr_setstacksize(&attributes, 131072);
+  pthread_attr_setstacksize(&attributes, STACK);
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool made = pthread_create(thread, &attributes, body, NULL) == 0 ||
-              (pthread_attr_setstacksize(&attributes, 1 << 20), pthread_create(thread, &attributes, body, NULL) == 0);
+  bool made = pthread_create(thread, &attributes, body, (void *)STACK) == 0 ||
+              (pthread_attr_setstacksize(&attributes, LARGE_STACK),
+               pthread_create(thread, &attributes, body, (void *)LARGE_STACK) == 0);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
   errno = saved;

@@ -28,12 +28,16 @@ func alignedHit(_ alignment: UInt, _ bytes: UInt) -> UInt {
   return _fastPath(block != 0) ? block : Process.heap.recycle(ThreadHeapRef(hot), sizeClass)
 }
 
-/// posix_memalign: EINVAL unless `alignment` is a power of two and a multiple of 8. errno is left alone.
+/// posix_memalign: EINVAL unless `alignment` is a power of two and a multiple of 8, with errno left alone; ENOMEM where there
+/// is no memory, with errno set too, as glibc's.
 @c(bw_posix_memalign)
 func posixMemalign(_ result: UInt, _ alignment: UInt, _ bytes: UInt) -> Int32 {
   guard alignment.isPowerOfTwo, alignment >= 8 else { return invalidArgument }
   let block = allocateAligned(alignment, bytes)
-  guard block != 0 else { return outOfMemory }
+  guard block != 0 else {
+    bellows_set_errno(outOfMemory)
+    return outOfMemory
+  }
   Ref<UInt>(result).it = block
   return 0
 }

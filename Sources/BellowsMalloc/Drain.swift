@@ -28,6 +28,10 @@ enum Drain {
         progress: { Drain.tell($0, $1, $2) }, context: UInt(bitPattern: $0))
       request.ownStart = bellows_storage_start()
       request.ownBytes = bellows_storage_end() &- request.ownStart
+      for index in 0..<2 {
+        let stack = bellows_own_stack(Int32(truncatingIfNeeded: index))
+        request.stacks[index] = (stack.start, stack.bytes)
+      }
       let error =
         way == .off
         ? Process.heap.drain(request, &report, Offline.client)

@@ -88,6 +88,8 @@ func mallocStats() {
   row("allocated bytes        ", now.allocatedBytes)
   row("free, resident bytes   ", now.residentFreeBytes)
   row("huge bytes             ", now.hugeBytes)
+  // glibc's words for it, which are looked for.
+  row("max mmap bytes         ", now.mostHugeBytes)
   row("returned bytes         ", now.returnedPages &<< Page.shift)
   row("returned from shards   ", now.holePages &<< Page.shift)
   row("kept in slots          ", now.slottedPages &<< Page.shift)

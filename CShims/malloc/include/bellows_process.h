@@ -162,6 +162,12 @@ int bellows_drain_tell(uintptr_t function, uintptr_t context, uintptr_t done, ui
 // The library's own static storage that is not part of its file.
 uintptr_t bellows_storage_start(void);
 uintptr_t bellows_storage_end(void);
+// The stack of a thread of its own: 0 the helper, 1 the worker; 0 bytes where there is none.
+enum { BELLOWS_OWN_THREADS = 2 };
+struct bellows_stack {
+  uintptr_t start, bytes;
+};
+struct bellows_stack bellows_own_stack(int thread);
 
 // Sets an element of a report's arrays, which Swift has as tuples.
 static inline void bellows_report_pieces(uintptr_t report, uint32_t order, uint32_t count) {

@@ -14,6 +14,8 @@ package struct DrainRequest: BitwiseCopyable, Sendable {
   /// Memory of the engine's that no arena knows: the static storage of the process heap. 0 bytes: none.
   package var ownStart: UInt = 0
   package var ownBytes: UInt = 0
+  /// The stacks of its threads: start and bytes.
+  package var stacks = InlineArray<2, (start: UInt, bytes: UInt)>(repeating: (0, 0))
   package var progress: Progress?
   package var context: UInt
 

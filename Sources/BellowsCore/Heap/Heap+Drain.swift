@@ -237,6 +237,10 @@ extension Ref where Pointee == Heap {
       guard cut(start, bytes, body) else { return false }
     }
     guard cut(journey.request.ownStart, journey.request.ownBytes, body) else { return false }
+    for index in 0..<2 {
+      let stack = journey.request.stacks[index]
+      guard cut(stack.start, stack.bytes, body) else { return false }
+    }
     let table = arena.it.table.entries
     guard cut(table.start, table.bytes, body) else { return false }
     arena.growth.acquire()

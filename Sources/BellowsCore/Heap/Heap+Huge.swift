@@ -78,7 +78,7 @@ extension Ref where Pointee == Heap {
     hugeTable.lock.acquire()
     defer { hugeTable.lock.release() }
     guard let place = hugeTable.find(mapping.base) else { return }
-    hugeTable.it.bytes = hugeTable.it.bytes &- hugeTable.entry(place).it.length &+ mapping.length
+    hugeTable.count(mapping.length &- hugeTable.entry(place).it.length)
     hugeTable.entry(place).it = mapping
   }
 

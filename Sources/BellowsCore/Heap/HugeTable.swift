@@ -28,8 +28,9 @@ package struct HugeTable: BitwiseCopyable {
   package var entries: UInt
   package var count: UInt
   package var capacity: UInt
-  /// Bytes of all blocks.
+  /// Bytes of all blocks, and the most that they ever were.
   package var bytes: UInt
+  package var mostBytes: UInt
 
   package static var alignment: UInt { 2 &<< 20 }
 }
@@ -91,8 +92,14 @@ extension Ref where Pointee == HugeTable {
     }
     entry(place).it = mapping
     setCount(it.count &+ 1)
-    it.bytes = it.bytes &+ mapping.length
+    count(mapping.length)
     return true
+  }
+
+  /// Counts bytes more, or where it wraps less. Under the lock.
+  func count(_ bytes: UInt) {
+    it.bytes = it.bytes &+ bytes
+    it.mostBytes = max(it.mostBytes, it.bytes)
   }
 
   /// Takes a mapping out. Under the lock.

@@ -21,6 +21,8 @@ package struct HeapStatistics: BitwiseCopyable, Sendable {
   package var returnedPages: UInt = 0
   package var returnCalls: UInt = 0
   package var hugeBytes: UInt = 0
+  /// The most that these ever were.
+  package var mostHugeBytes: UInt = 0
   package var hugeBlocks: UInt = 0
   package var sections: UInt = 0
   package var heaps: UInt = 0
@@ -45,6 +47,7 @@ extension Ref where Pointee == Heap {
     registry.release()
     hugeTable.lock.acquire()
     result.hugeBytes = hugeTable.it.bytes
+    result.mostHugeBytes = hugeTable.it.mostBytes
     result.hugeBlocks = hugeTable.it.count
     hugeTable.lock.release()
     it.arena.growth.acquire()
