@@ -15,5 +15,5 @@ __attribute__((section(".data.rel.ro"))) uint8_t bellows_classes_[BELLOWS_CLASS_
 const uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8];
 uint8_t bellows_process_state_[BELLOWS_STATE_BYTES];
 
-_Thread_local struct bellows_thread_words bellows_thread_ = {(uintptr_t)bellows_empty_heap_, 0, 0, 0};
+_Thread_local struct bellows_thread_words bellows_thread_ = {(uintptr_t)bellows_empty_heap_, 0, 0, 0, 0};
 _Thread_local uint32_t bellows_ranks_held_;

@@ -197,13 +197,15 @@ static inline uintptr_t bellows_process_state(void) { return (uintptr_t)bellows_
 extern const uint64_t bellows_empty_heap_[BELLOWS_EMPTY_HEAP_BYTES / 8] __attribute__((visibility("hidden")));
 static inline uintptr_t bellows_empty_heap(void) { return (uintptr_t)bellows_empty_heap_; }
 
-// Per thread, 24 bytes: the heap that the hit paths use (the empty one while it must miss), the heap that the thread
-// owns, what lock words name it by, and how often it has the C library's lock on its list of files for a fork.
+// Per thread, 32 bytes: the heap that the hit paths use (the empty one while it must miss), the heap that the thread
+// owns, what lock words name it by, how often it has the C library's lock on its list of files for a fork, and the pageblock
+// that it is returning, for which it holds no lock.
 struct bellows_thread_words {
   uintptr_t hot;
   uintptr_t mine;
   uint32_t self;
   uint32_t file_lists;
+  uintptr_t purging;
 };
 extern _Thread_local struct bellows_thread_words bellows_thread_
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -224,10 +226,17 @@ static inline void bellows_thread_set(uintptr_t hot, uintptr_t mine) {
 #define BELLOWS_LOCK_THREAD 0x003fffffu
 #define BELLOWS_LOCK_FORK 0x00400000u
 #define BELLOWS_LOCK_SLEEPERS 0x80000000u
-static inline void bellows_self_set(uint32_t self) { bellows_thread_.self = self; }
+static inline void bellows_self_set(uint32_t self) { __atomic_store_n(&bellows_thread_.self, self, __ATOMIC_RELAXED); }
+// A fork in a signal handler may change it at any time, so each look is one.
 static inline uint32_t bellows_self(void) {
-  if (__builtin_expect(bellows_thread_.self == 0, 0)) bellows_self_set(bellows_thread_id());
-  return bellows_thread_.self;
+  if (__builtin_expect(__atomic_load_n(&bellows_thread_.self, __ATOMIC_RELAXED) == 0, 0))
+    bellows_self_set(bellows_thread_id());
+  return __atomic_load_n(&bellows_thread_.self, __ATOMIC_RELAXED);
+}
+static inline uintptr_t bellows_purging(void) { return __atomic_load_n(&bellows_thread_.purging, __ATOMIC_RELAXED); }
+static inline void bellows_purging_set(uintptr_t pageblock) {
+  __atomic_store_n(&bellows_thread_.purging, pageblock, __ATOMIC_RELAXED);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 // ---- Lock ranks, checked in debug builds ----------------------------------------------------------------

@@ -142,7 +142,7 @@ func freeTail(_ block: UInt, _ word: UInt) {
 @inline(never)
 func freeOverflow(_ block: UInt, _ shard: ShardRef) {
   Process.heap.freeOverflow(block, shard, ThreadHeapRef(bellows_thread_mine()))
-  Helper.notice()
+  noticeFree()
 }
 
 /// The owner is the heap that the hot word named when it was looked at. It may name the empty one by now.
@@ -167,7 +167,7 @@ func freeRun(_ block: UInt, _ bits: UInt) {
     let run = Process.arena.run(at: block), run.word.isLive
   {
     Process.heap.freeRun(block, run, ThreadHeapRef(hot))
-    return Helper.notice()
+    return noticeFree()
   }
   freeMiss(block)
 }
@@ -185,17 +185,24 @@ func freeHit(_ block: UInt) -> FreeOutcome {
     sectionShift: 27)
 }
 
+/// What slow paths of free do beside.
+@inline(__always)
+func noticeFree() {
+  Process.heap.adoptIfDue()
+  Helper.notice()
+}
+
 @inline(never)
 func freeMiss(_ block: UInt) {
   guard block != 0 else { return }
-  if Process.isReady, Process.heap.free(block, Process.ownHeapToFree) { return Helper.notice() }
+  if Process.isReady, Process.heap.free(block, Process.ownHeapToFree) { return noticeFree() }
   freeForeign(block)
 }
 
 @inline(never)
 func freeCountedDown(_ shard: ShardRef) {
   Process.heap.countedDown(shard, ThreadHeapRef(bellows_thread_mine()))
-  Helper.notice()
+  noticeFree()
 }
 
 /// A block that no section and no huge mapping of ours holds: glibc's, or an error.

@@ -35,18 +35,24 @@ extension Ref where Pointee == Heap {
   package func lockForFork() {
     let held = highestRankHeld
     bellows_self_set(bellows_self() &+ BELLOWS_LOCK_FORK)
-    var patience: UInt64? = Self.patience
+    var patience: UInt64? = patience
     var forEver: UInt64?
     forEachLock { lock in
       if lock.rank.rawValue <= held { lock.acquireForFork(&patience) } else { lock.acquireForFork(&forEver) }
     }
+    if patience == 0 { it.impatientSince = bellows_clock_milliseconds() }
   }
 
-  /// Milliseconds that a fork waits in all for those who may be waiting for the thread that it interrupted.
-  private static var patience: UInt64 { 10 }
+  /// Milliseconds that a fork waits in all for those who may be waiting for the thread that it interrupted. At most a tenth of the
+  /// time: where signals come faster than that, the interrupted thread would never go on.
+  private var patience: UInt64 {
+    bellows_clock_milliseconds() &- it.impatientSince < 100 ? 0 : 10
+  }
 
   /// Lets go of what `lockForFork` took. In the parent, after fork.
   package func unlockAfterFork() {
+    // Where the heap was set up between the two, there was nothing to take.
+    guard bellows_self() >= BELLOWS_LOCK_FORK else { return }
     forEachLock { $0.releaseAfterFork() }
     bellows_self_set(bellows_self() &- BELLOWS_LOCK_FORK)
   }
@@ -67,12 +73,13 @@ extension Ref where Pointee == Heap {
       case .orphaned: if $0.rank == .heap { heap(of: $0).it.isLost = true }
       }
     }
+    it.arena.forEachZone { $0.orphanPurges() }
     forEachHeap { heap in
       guard heap.address != own?.address, !heap.it.isIdle, heap.address != it.commons else { return }
       heap.it.words = 0
       heap.it.isOrphan = true
     }
-    bellows_self_set(bellows_self() &- BELLOWS_LOCK_FORK)
+    if before >= BELLOWS_LOCK_FORK { bellows_self_set(bellows_self() &- BELLOWS_LOCK_FORK) }
     bellows_store(address &+ Heap.adoptionOffset, UInt(parent) &<< 1 | 1)
     if !isInterrupted { adopt() }
   }
@@ -87,7 +94,10 @@ extension Ref where Pointee == Heap {
   private func adopt() {
     // In another signal handler, the slow path may still be under way.
     guard highestRankHeld == 0 else { return }
-    let parent = UInt32(truncatingIfNeeded: bellows_exchange(address &+ Heap.adoptionOffset, 0) &>> 1)
+    let due = bellows_exchange(address &+ Heap.adoptionOffset, 0)
+    // Another thread of the child was sooner.
+    guard due != 0 else { return }
+    let parent = UInt32(truncatingIfNeeded: due &>> 1)
     it.arena.forEachZone { $0.recoverAfterFork() }
     bellows_store(address &+ Heap.slotPagesOffset, sharedSlotPages())
     forEachHeap { heap in
@@ -170,7 +180,7 @@ extension Ref where Pointee == Heap {
   private func recount(_ shard: ShardRef) {
     var free: UInt32 = 0
     var block = shard.it.local
-    while block != 0, free < UInt32(shard.it.capacity) {
+    while block != 0, free < UInt32(shard.it.capacity), isBlock(block, of: shard) {
       free &+= 1
       block = link(block)
     }

@@ -70,8 +70,9 @@ extension Ref where Pointee == Heap {
     return next
   }
 
+  /// Whether `block` lies in the shard.
   @inline(__always)
-  private func isBlock(_ block: UInt, of shard: ShardRef) -> Bool {
+  func isBlock(_ block: UInt, of shard: ShardRef) -> Bool {
     block & 15 == 0 && block &- shard.it.base < UInt(shard.it.spanPages) &<< Page.shift
   }
 

@@ -76,7 +76,7 @@ extension Ref where Pointee == Heap {
 
   @inline(never)
   private func giveBackSurplus(_ zone: ZoneRef) {
-    if givesBackSurplus, zone.owesPages() { zone.purge(dirtySince: .max) }
+    if givesBackSurplus, zone.owesPages(), zone.purge(dirtySince: .max) == 0 { zone.bearSurplus() }
   }
 
   /// The same where a run of `pages` pages was put into a shared slot: these are used memory to the zone. To add them up takes
@@ -89,7 +89,7 @@ extension Ref where Pointee == Heap {
     let zone = it.arena.it.zone
     if zone.owesPages(kept: kept, reused: put > kept ? put &- kept : 0) {
       emptySharedSlots()
-      zone.purge(dirtySince: .max)
+      if zone.purge(dirtySince: .max) == 0 { zone.bearSurplus() }
     } else {
       bellows_store(address &+ Heap.slotPagesOffset, kept)
     }

@@ -52,6 +52,8 @@ package struct Heap: BitwiseCopyable {
   package var adoption: UInt
   /// Pages put into shared slots since they were emptied or looked at. Atomic.
   package var slotPages: UInt
+  /// When a fork in a signal handler last ran out of patience, in milliseconds.
+  package var impatientSince: UInt64
 
   package static var commonsOffset: UInt { 8 }
   package static var heapsOffset: UInt { 16 }
@@ -175,6 +177,19 @@ extension Ref where Pointee == Heap {
     heap.it.nextIdle = it.idle
     it.idle = heap.address
     registry.release()
+  }
+
+  /// Whether a thread other than `thread` has a heap.
+  package func isUsed(besides thread: UInt32) -> Bool {
+    registry.acquire()
+    defer { registry.release() }
+    var next = it.heaps
+    while next != 0 {
+      let heap = ThreadHeapRef(next)
+      if !heap.it.isIdle, !heap.it.isShared, heap.it.threadID != thread { return true }
+      next = heap.it.nextHeap
+    }
+    return false
   }
 
   /// Gives up every shard and run of a heap. Under its lock.

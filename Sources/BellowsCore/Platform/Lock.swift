@@ -45,14 +45,14 @@ package struct Lock: Sendable {
   @inline(__always)
   package func acquire() {
     checkRank()
-    if !bellows_lock_try(word, bellows_self()) { wait() }
+    take()
     beginChange()
     noteHeld()
   }
 
   /// Takes the lock beside others of its rank.
   package func acquireUnranked() {
-    if !bellows_lock_try(word, bellows_self()) { wait() }
+    take()
     beginChange()
     noteHeld()
   }
@@ -77,6 +77,21 @@ package struct Lock: Sendable {
   }
   @inline(__always) private func beginChange() { if countsChanges { bellows_change_begin(word &+ 4) } }
   @inline(__always) private func endChange() { if countsChanges { bellows_change_end(word &+ 4) } }
+
+  @inline(__always)
+  private func take() {
+    let own = bellows_self()
+    if !bellows_lock_try(word, own) { wait() }
+    if _slowPath(bellows_self() != own) { rename() }
+  }
+
+  /// A signal handler forked between the look for the thread's name and its writing: in the child it is another one.
+  @inline(never)
+  private func rename() {
+    while case let seen = bellows_load32(word),
+      !bellows_compare_exchange32(word, seen, bellows_self() | seen & BELLOWS_LOCK_SLEEPERS)
+    {}
+  }
 
   @inline(never)
   private func wait() {

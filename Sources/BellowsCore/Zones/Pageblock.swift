@@ -47,6 +47,8 @@ package struct Pageblock: BitwiseCopyable {
   /// On its way offline, or there: what is free in it is the cage's, until that is released. Beside `isolated`,
   /// which a purge sets and clears for itself.
   package static var caged: UInt8 { 16 }
+  /// In the child of a fork: isolated by a purge of a thread that is not there.
+  package static var orphaned: UInt8 { 32 }
 }
 
 package typealias PageblockRef = Ref<Pageblock>

@@ -66,6 +66,7 @@ extension Ref where Pointee == Zone {
     // where the pass began.
     let last = it.purgeTail
     let began = bellows_clock_milliseconds()
+    sinkSurplusLimit(began)
     while it.purgeHead != 0, keep == 0 || it.dirtyPages > keep {
       let block = PageblockRef(it.purgeHead)
       // What came to the queue since is left for the next pass, so that a pass ends where the system refuses.
@@ -94,6 +95,7 @@ extension Ref where Pointee == Zone {
     let dirty = block.it.dirty
     let used = block.it.used.pages
     let undescribed = descriptorPagesToDrop(block)
+    bellows_purging_set(block.address)
     block.set(Pageblock.isolated)
     settle(block)
     lock.release()
@@ -130,6 +132,7 @@ extension Ref where Pointee == Zone {
     it.returnedPages = it.returnedPages &+ pages
     it.returnCalls = it.returnCalls &+ calls
     block.clear(Pageblock.isolated)
+    bellows_purging_set(0)
     if block.it.dirtyPages != 0, !block.has(Pageblock.queued) { enqueuePurge(block) }
     settle(block)
     return pages
@@ -163,21 +166,33 @@ extension Ref where Pointee == Zone {
     }
   }
 
-  /// In the child of a fork: pageblocks that a purge in another thread had isolated come back. Takes the zone's
-  /// lock.
+  /// In the child of a fork, before anything else: tells pageblocks that purges of other threads had isolated from the one
+  /// that its own thread is returning, if it was interrupted there. That purge goes on in the child and takes it back.
+  package func orphanPurges() {
+    forEachCommittedBlock { block in
+      if block.has(Pageblock.isolated), block.address != bellows_purging() { block.set(Pageblock.orphaned) }
+    }
+  }
+
+  /// In the child of a fork: pageblocks that `orphanPurges` found come back. Takes the zone's lock.
   package func recoverAfterFork() {
     lock.acquire()
     defer { lock.release() }
     forgetTaken()
+    forEachCommittedBlock { block in
+      guard block.has(Pageblock.orphaned) else { return }
+      block.clear(Pageblock.isolated | Pageblock.orphaned)
+      if block.it.dirtyPages != 0, !block.has(Pageblock.queued) { enqueuePurge(block) }
+      settle(block)
+    }
+  }
+
+  private func forEachCommittedBlock(_ body: (PageblockRef) -> Void) {
     var next = it.firstSection
     while next != 0 {
       let section = SectionRef(next)
       for index in UInt(section.it.memmapBlocks)..<UInt(section.it.committedBlocks) {
-        let block = section.block(index)
-        guard block.has(Pageblock.isolated) else { continue }
-        block.clear(Pageblock.isolated)
-        if block.it.dirtyPages != 0, !block.has(Pageblock.queued) { enqueuePurge(block) }
-        settle(block)
+        body(section.block(index))
       }
       next = section.it.next
     }

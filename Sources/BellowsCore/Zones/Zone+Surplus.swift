@@ -1,5 +1,5 @@
-// When it is for the thread that frees to give back: where nobody else does, since there is no helper (a child of fork, a program
-// with one thread) and no later call.
+// When it is for the thread that frees to give back: nobody else may, since a child of fork and a program with one thread have no
+// helper, and there may be no later call.
 //
 // More than 8 MiB, or a sixteenth of what is used, is a surplus. But memory that comes and goes is not to be faulted in again each
 // time: where half as much was handed out since the last look as there is too much, the limit is doubled instead,
@@ -34,13 +34,26 @@ extension Ref where Pointee == Zone {
     let live = it.usedPages > kept ? it.usedPages &- kept : 0
     let least = max(Zone.leastSurplus, live &>> 4)
     let now = bellows_clock_milliseconds()
-    if now &- it.surplusTime > Zone.memory { it.surplusLimit = least }
+    sinkSurplusLimit(now)
     guard surplus > max(it.surplusLimit, least) else { return false }
     it.takenAtLook = it.takenPages
     guard taken >= surplus &>> 1 else { return true }
     it.surplusLimit = surplus &* 2
     it.surplusTime = now
     return false
+  }
+
+  /// Nothing could be given back: not to be tried again at each free. Takes the zone's lock.
+  package func bearSurplus() {
+    lock.acquire()
+    it.surplusLimit = max(it.dirtyPages, Zone.leastSurplus) &* 2
+    it.surplusTime = bellows_clock_milliseconds()
+    lock.release()
+  }
+
+  /// Takes back a limit that was raised a while ago. Under the zone's lock.
+  func sinkSurplusLimit(_ now: UInt64) {
+    if now &- it.surplusTime > Zone.memory { it.surplusLimit = Zone.leastSurplus }
   }
 
   /// In the child of a fork: what the parent took says nothing of it. Under the zone's lock.

@@ -145,4 +145,37 @@ import Testing
     let again = (0..<2000).map { _ in users[0].malloc(64) }
     for block in again { users[0].free(block) }
   }
+
+  /// While a thread returns pages it holds no lock. The purge goes on in the child, which must not hand the pageblock out before it
+  /// has ended; what other threads were returning comes back.
+  @Test func aPurgeGoesOnInTheChild() throws {
+    let double = FailingPlatform()
+    let fixture = try #require(ArenaFixture(sectionBytes: 16 << 20, double: double))
+    let user = try #require(HeapUser(fixture.heap))
+    let other = try #require(HeapUser(fixture.heap))
+    let blocks = (0..<12).map { _ in user.malloc(300_000) }
+    let kept = other.malloc(300_000)
+    for block in blocks { user.free(block) }
+    var wasSeen = false
+    double.beforeNextDiscard = {
+      let own = PageblockRef(bellows_purging())
+      // Another thread's purge, caught at the same moment.
+      let section = fixture.section(0)
+      let stranger = section.block(UInt(section.it.committedBlocks) &- 1)
+      wasSeen = own.address != 0 && own.address != stranger.address && own.has(Pageblock.isolated)
+      stranger.set(Pageblock.isolated)
+      fixture.zone.settle(stranger)
+      fixture.heap.lockForFork()
+      fixture.heap.adoptAfterFork(user.own)
+      #expect(own.has(Pageblock.isolated) && !own.has(Pageblock.orphaned), "its purge has not ended")
+      #expect(!stranger.has(Pageblock.isolated | Pageblock.orphaned), "its thread is not there")
+      #expect(other.own!.it.isIdle)
+    }
+    fixture.heap.trim(user.own)
+    #expect(wasSeen && bellows_purging() == 0)
+    #expect(fixture.zone.dirtyPagesNow() == 0)
+    user.free(kept)
+    user.leave()
+    try fixture.compareEmptyHeap()
+  }
 }

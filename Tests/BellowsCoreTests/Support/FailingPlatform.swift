@@ -60,6 +60,8 @@ final class FailingPlatform: @unchecked Sendable {
   var nodes: NodeStandIn?
   /// Called once, after the next remap that succeeds: what another thread could do just then.
   var afterNextRemap: (() -> Void)?
+  /// Called once, before the next discard: what a signal handler could do just then.
+  var beforeNextDiscard: (() -> Void)?
 
   /// For arenas that do not outlive the double.
   var platform: Platform {
@@ -91,6 +93,10 @@ final class FailingPlatform: @unchecked Sendable {
       failures += 1
       if kind == .release || kind == .reset { failedUndos += 1 }
       return -Int(ENOMEM)
+    }
+    if kind == .discard, let body = beforeNextDiscard {
+      beforeNextDiscard = nil
+      body()
     }
     if let answer = nodes?.answer(kind, a, b, c, d) { return answer }
     if kind == .reserve, a == 0, let start = fence?.take(b) {
