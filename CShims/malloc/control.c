@@ -31,6 +31,9 @@ uintptr_t bellows_control_open(void) {
   return (uintptr_t)page;
 }
 
+void bellows_control_leave(uintptr_t page) {
+  bellows_call(SYS_mmap, page, BELLOWS_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
 void bellows_control_close(uintptr_t page) { bellows_call(SYS_munmap, page, BELLOWS_CONTROL_BYTES); }
 
 void bellows_limit_call(uintptr_t function, uintptr_t context, int which, uintptr_t held) {

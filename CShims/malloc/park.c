@@ -34,8 +34,10 @@ static bool in_hit_path(uintptr_t word) {
   return false;
 }
 
-// Up to `room` - 1 bytes of a thread's file NAME in /proc, with a 0 behind them.
+// Up to `room` - 1 bytes of a thread's file NAME in /proc, with a 0 behind them. After a look of its own: a filter may have come
+// since the last one.
 static bool read_task(uint32_t tid, const char *name, char *text, size_t room) {
+  if (bellows_sight_look() != BELLOWS_CLEAR) return false;
   intptr_t file = bellows_sight_open_task(tid, name, O_RDONLY);
   if (file < 0) return false;
   intptr_t got = bellows_read((int)file, text, room - 1);
@@ -94,7 +96,7 @@ bool bellows_thread_is_parked(uint32_t process, uint32_t tid, uintptr_t known, u
   uintptr_t stack = 0;
   if (!read_task(tid, "syscall", before, sizeof before) || !blocked_at(before, lock, &stack)) return false;
   if (!read_task(tid, "status", switches, sizeof switches)) return false;
-  if (!stack_is_clean(process, stack, known, thread_words)) return false;
+  if (bellows_sight_look() != BELLOWS_CLEAR || !stack_is_clean(process, stack, known, thread_words)) return false;
   // It must not have run meanwhile, or what was read of its stack means nothing.
   if (!read_task(tid, "status", switches_after, sizeof switches_after)) return false;
   if (!read_task(tid, "syscall", after, sizeof after) || strcmp(before, after) != 0) return false;

@@ -7,8 +7,10 @@
 // account at that moment. Rewound and not opened again: it goes on where /proc cannot be reached any more (chroot).
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <link.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 
 #include "bellows_calls.h"
@@ -86,6 +88,35 @@ bool bellows_is_filtered(void) {
 
 bool bellows_saw_filter(void) { return is_filtered; }
 
+// ---- What the executable is made for -----------------------------------------------------------------------
+
+extern void seccomp_load(void) __attribute__((weak));
+
+// Whether the executable has `name` from a library. What is not defined comes before what the hash table knows.
+static bool executable_imports(const char *name) {
+  const ElfW(Phdr) *headers = (const void *)getauxval(AT_PHDR);
+  const ElfW(Dyn) *entries = NULL;
+  uintptr_t base = 0;
+  for (unsigned long i = 0, count = getauxval(AT_PHNUM); headers != NULL && i < count; i++) {
+    if (headers[i].p_type == PT_PHDR) base = (uintptr_t)headers - headers[i].p_vaddr;
+    if (headers[i].p_type == PT_DYNAMIC) entries = (const void *)(base + headers[i].p_vaddr);
+  }
+  // The loader writes addresses over what the file has there, or not.
+  uintptr_t symbols = 0, strings = 0, hash = 0;
+  for (; entries != NULL && entries->d_tag != DT_NULL; entries++) {
+    uintptr_t place = entries->d_un.d_ptr < base ? base + entries->d_un.d_ptr : entries->d_un.d_ptr;
+    if (entries->d_tag == DT_SYMTAB) symbols = place;
+    if (entries->d_tag == DT_STRTAB) strings = place;
+    if (entries->d_tag == DT_GNU_HASH) hash = place;
+  }
+  if (symbols == 0 || strings == 0 || hash == 0) return false;
+  for (uint32_t i = 1, count = ((const uint32_t *)hash)[1]; i < count; i++)
+    if (strcmp((const char *)strings + ((const ElfW(Sym) *)symbols)[i].st_name, name) == 0) return true;
+  return false;
+}
+
+bool bellows_may_filter(void) { return seccomp_load != NULL || executable_imports("prctl"); }
+
 static bool take_own_table(int keep) {
   if (keep < 0) return bellows_call(SYS_close_range, 0, ~0u, UNSHARE_TABLE) == 0;
   if (bellows_call(SYS_close_range, keep + 1, ~0u, UNSHARE_TABLE) != 0) return false;
@@ -96,9 +127,13 @@ static void rewind_account(int file) {
   if (file >= 0) bellows_call(SYS_lseek, file, 0, 0);
 }
 
-uint32_t bellows_sight_open(int keep, uintptr_t name, bool is_wanted) {
+void bellows_sight_close(void) {
   own = leader = tasks = -1;
   last = (struct standing){0};
+}
+
+uint32_t bellows_sight_open(int keep, uintptr_t name, bool is_wanted) {
+  bellows_sight_close();
   if (!take_own_table(keep)) return BELLOWS_BLIND;
   own = (int)bellows_open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
   uint32_t seen = bellows_sight_look();

@@ -69,7 +69,13 @@ bool bellows_worker_start(void) {
   return start_thread(worker, &thread, PTHREAD_CREATE_DETACHED);
 }
 void bellows_helper_detach(void) { pthread_detach(pthread_self()); }
-void bellows_helper_join(void) { pthread_join(the_helper, NULL); }
+uintptr_t bellows_helper_thread(void) { return (uintptr_t)the_helper; }
+void bellows_helper_join(uintptr_t thread) {
+  int before;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  pthread_join((pthread_t)thread, NULL);
+  pthread_setcancelstate(before, NULL);
+}
 
 uint32_t bellows_process_id(void) { return (uint32_t)bellows_call(SYS_getpid); }
 

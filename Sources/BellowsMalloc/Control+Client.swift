@@ -28,9 +28,15 @@ extension Control {
       while bellows_load32(phaseWord) == Phase.isAsked.rawValue, bellows_clock_milliseconds() < end {
         bellows_futex_wait_for(phaseWord, Phase.isAsked.rawValue, 100)
       }
-      // Only now: what it says of the request before comes no later than this answer.
+      // Only now: what it says of the request before comes no later than this answer. Whoever closes says it after this.
       bellows_store32(cancelWord, 0)
-      return bellows_load32(phaseWord) != Phase.isGone.rawValue
+      return Control.isRunning && bellows_load32(phaseWord) != Phase.isGone.rawValue
+    }
+
+    /// In the child of a fork nobody asked.
+    static func forget() {
+      end()
+      bellows_store32(cancelWord, 0)
     }
 
     /// Ends it.

@@ -22,6 +22,9 @@ enum Control {
     bellows_futex_wake(Watch.controlWord)
   }
 
+  /// Whether requests are served. Not any more once the helper is to end.
+  static var isRunning: Bool { state == State.running.rawValue }
+
   /// How many threads there are for it, beside the helper.
   static var threads: UInt32 { state == State.none.rawValue ? 0 : 1 }
 
@@ -61,9 +64,10 @@ enum Control {
   static func close() {
     guard state == State.opening.rawValue || state == State.running.rawValue else { return }
     let page = UInt(Watch.words.it.control_page)
-    Client.cancel()
     set(.leaving)
     while state == State.leaving.rawValue {
+      // Each time: the worker may just have begun with a request.
+      Client.cancel()
       Errand.serve(isRefusing: true)
       if page != 0 { bellows_futex_wake_shared(bellows_control_state(page)) }
       bellows_futex_wait_for(Watch.controlWord, State.leaving.rawValue, 20)
@@ -74,7 +78,10 @@ enum Control {
 
   /// In the child of a fork there is no thread and no page.
   static func forget() {
+    let page = UInt(Watch.words.it.control_page)
+    if page != 0 { bellows_control_leave(page) }
     Watch.words.it.control_page = 0
+    Client.forget()
     set(.none)
   }
 

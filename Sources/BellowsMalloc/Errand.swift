@@ -1,8 +1,9 @@
 // What a thread of the program, or the worker of control, asks the helper to do: it has no descriptors to look with, and may
 // not make the calls that it takes.
 //
-//     idle ──claimed──► writing ──► posted ──taken──► under way ──► done ──► idle
-//                                     └── in vain: withdrawn ──────────────────┘
+//     idle ──claimed──► writing ──► posted ──taken──► under way ──► done ──────► idle
+//                                     │                 └─ too long: abandoned ───┤
+//                                     └── in vain: withdrawn ─────────────────────┘
 //
 // Where there is no helper, or it may not either, the answer is no.
 
@@ -22,7 +23,7 @@ enum Errand {
     case isClear
   }
 
-  private enum State: UInt32 { case idle, writing, posted, underWay, done }
+  private enum State: UInt32 { case idle, writing, posted, underWay, done, abandoned }
 
   private static var box: Ref<bellows_errand> { Watch.errand }
   private static var word: UInt { box.address }
@@ -47,12 +48,21 @@ enum Errand {
       {
         return false
       }
+      // A filter may have ended the helper's thread in the middle of it.
+      if state == State.underWay.rawValue, bellows_clock_milliseconds() > end &+ longest,
+        bellows_compare_exchange32(word, state, State.abandoned.rawValue)
+      {
+        return false
+      }
       bellows_futex_wait_for(word, state, 20)
     }
     let answer = box.it.answer != 0
     bellows_store32(word, State.idle.rawValue)
     return answer
   }
+
+  /// Milliseconds that an errand may take, more than any does: a look at each of 10,000 threads.
+  private static var longest: UInt64 { 10_000 }
 
   private static func claim() -> Bool {
     let end = bellows_clock_milliseconds() &+ 1000
@@ -68,7 +78,9 @@ enum Errand {
     guard bellows_compare_exchange32(word, State.posted.rawValue, State.underWay.rawValue) else { return }
     let kind = isRefusing ? nil : Kind(rawValue: box.it.kind)
     box.it.answer = kind.map { perform($0) } ?? false ? 1 : 0
-    bellows_store32(word, State.done.rawValue)
+    if !bellows_compare_exchange32(word, State.underWay.rawValue, State.done.rawValue) {
+      bellows_store32(word, State.idle.rawValue)
+    }
     bellows_futex_wake(word)
   }
 

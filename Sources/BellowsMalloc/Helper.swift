@@ -13,13 +13,17 @@
 //       ├──────── alone ───────┤
 //     retired ◄─ other rights ─┤                  from there only by a birth, or on request
 //     leaving ◄─ main ended ───┘                  for good
+//
+// In a program that may put filters in force and asked for nothing that takes a look, it has no table and never looks
+// (bellows_may_filter): what it knows is that memory is free. It is dismissed then by the last of the others, which proves that threads
+// can end.
 
 import BellowsCoreEmbedded
 import CMalloc
 import CShims
 
 enum Helper {
-  private enum State: UInt32 { case none, retired, gone, running, parked, leaving }
+  private enum State: UInt32 { case none, retired, gone, running, parked, dismissed, leaving }
   /// What it knows of its standing (bellows_process.h).
   enum Sight: UInt32 { case clear, blind, filtered, differs }
 
@@ -70,7 +74,9 @@ enum Helper {
     own.it.isNewborn = false
     guard settings.it.helper != 1, bellows_load32(word) != State.gone.rawValue else { return }
     if isBorn, UInt(own.it.threadID) != Process.processID, !bellows_is_single_threaded() {
-      start(process: 0)
+      // What was not asked for is not worth a look that may be the end of the process.
+      let isUnasked = !settings.it.hasControl && !Log.isOn
+      start(process: 0, isBlind: isUnasked && bellows_may_filter())
     } else if bellows_load32(word) == State.retired.rawValue || bellows_saw_filter() {
       return
     } else if settings.it.hasControl, Process.arena.roughlyHeldPages() >= leastPages {
@@ -99,16 +105,18 @@ enum Helper {
   /// Where no thread is to be had, slow paths and malloc_trim go on returning memory.
   ///
   /// It waits until the helper has begun: that takes calls which a filter of the program's, next, may forbid.
-  private static func start(process: UInt32) {
+  private static func start(process: UInt32, isBlind: Bool = false) {
     let before = bellows_load32(word)
     guard before < State.gone.rawValue, bellows_compare_exchange32(word, before, State.running.rawValue)
     else { return }
+    Watch.words.it.is_blind = isBlind ? 1 : 0
     bellows_store32(Watch.settledWord, 0)
-    guard bellows_helper_start(process) else { return bellows_store32(word, before) }
-    let end = bellows_clock_milliseconds() &+ 200
-    while bellows_load32(Watch.settledWord) == 0, bellows_clock_milliseconds() < end {
-      bellows_futex_wait_for(Watch.settledWord, 0, 100)
+    guard bellows_helper_start(process) else {
+      // Unless the main thread has ended meanwhile.
+      _ = bellows_compare_exchange32(word, State.running.rawValue, before)
+      return
     }
+    waitUntilSettled(milliseconds: 200)
   }
 
   /// In the child of a fork there is no helper.
@@ -123,21 +131,46 @@ enum Helper {
 
   /// A thread of the program ends. With the last one the helper goes too.
   static func noticeThreadEnded() {
-    if isThere, bellows_exchange32(Watch.threadEndedWord, 1) == 0 { ring() }
+    guard isThere else { return }
+    if Watch.words.it.is_blind != 0 {
+      if !Process.heap.isUsed(besides: UInt32(truncatingIfNeeded: Process.processID)) { dismiss() }
+    } else if bellows_exchange32(Watch.threadEndedWord, 1) == 0 {
+      ring()
+    }
+  }
+
+  private static func dismiss() {
+    let thread = bellows_helper_thread()
+    bellows_store32(Watch.settledWord, 0)
+    guard change(.running, to: .dismissed) || change(.parked, to: .dismissed) else { return }
+    ring()
+    waitUntilSettled(milliseconds: 1000)
+    // It is held up, and stays; or it has gone.
+    if !change(.dismissed, to: .running) { bellows_helper_join(thread) }
   }
 
   /// The main thread ends and the others go on. It waits for the helper's end, which takes no other calls than its own.
   static func noticeMainEnded() {
+    let thread = bellows_helper_thread()
     bellows_store32(Watch.settledWord, 0)
     let before = bellows_exchange32(word, State.leaving.rawValue)
     guard before >= State.running.rawValue else { return bellows_store32(word, State.gone.rawValue) }
     ring()
-    let end = bellows_clock_milliseconds() &+ 1000
+    // Whoever dismisses it waits for it.
+    if waitUntilSettled(milliseconds: 1000), before != State.dismissed.rawValue {
+      bellows_helper_join(thread)
+    }
+  }
+
+  /// Waits until the helper has begun, or is about to end.
+  @discardableResult
+  private static func waitUntilSettled(milliseconds: UInt64) -> Bool {
+    let end = bellows_clock_milliseconds() &+ milliseconds
     while bellows_load32(Watch.settledWord) == 0 {
-      guard bellows_clock_milliseconds() < end else { return }
+      guard bellows_clock_milliseconds() < end else { return false }
       bellows_futex_wait_for(Watch.settledWord, 0, 100)
     }
-    bellows_helper_join()
+    return true
   }
 
   // MARK: The thread's life
@@ -159,7 +192,9 @@ enum Helper {
     while true {
       let bell = bellows_load32(Watch.bellWord)
       let sight = settledLook()
-      if bellows_load32(word) == State.leaving.rawValue { return leaveForMain() }
+      if bellows_load32(word) == State.leaving.rawValue || change(.dismissed, to: .none) {
+        return leaveAsTold()
+      }
       if sight == .differs || sight == .clear && clock.isTimeToEnd() {
         if leave(sight) { return }
         continue
@@ -181,9 +216,12 @@ enum Helper {
     }
   }
 
-  /// A filter that was inherited may know none of the calls.
+  /// A filter that was inherited may know none of the calls, nor may one that the program put in force before it made threads.
   private static func begin() -> Sight {
-    guard !bellows_saw_filter() else { return .blind }
+    guard !bellows_saw_filter(), Watch.words.it.is_blind == 0 else {
+      bellows_sight_close()
+      return .blind
+    }
     let name: StaticString = settings.it.hasControl ? "bellows-control" : "bellows"
     let seen = bellows_sight_open(
       Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start), settings.it.hasControl || Log.isOn)
@@ -264,10 +302,10 @@ enum Helper {
     return true
   }
 
-  private static func leaveForMain() {
+  private static func leaveAsTold() {
     Log.writeWaiting()
     Control.close()
-    bellows_store32(word, State.gone.rawValue)
+    change(.leaving, to: .gone)
     bellows_store32(Watch.settledWord, 1)
     bellows_futex_wake(Watch.settledWord)
   }
@@ -285,9 +323,11 @@ enum Helper {
 
   // MARK: Other threads, after a look
 
+  /// To register takes some 15 ms in a process with several threads, the barrier itself an interrupt on each processor. What comes
+  /// after either takes a look of its own.
   static func passBarrier() -> Bool {
     bellows_barrier_start()
-    return bellows_barrier()
+    return look() == .clear && bellows_barrier()
   }
 
   static func isParked(_ thread: UInt32, _ stack: UInt, _ words: UInt, _ lock: UInt) -> Bool {
@@ -299,6 +339,8 @@ enum Helper {
   /// Takes what threads keep that did nothing since the last look; whether any is left to look at again.
   static func trimIdleThreads() -> Bool {
     // Under a system call filter, what the look at a thread needs might be the end of the process.
+    // Who has just slept is not likely to lose its processor between a look and what follows.
+    bellows_sleep_milliseconds(1)
     guard look() == .clear else { return false }
     Process.arena.lookForNodes()
     return Process.heap.trimIdleThreads { heap in

@@ -13,11 +13,14 @@
 
 // What malloc needs, and what ends the program.
 static const unsigned allowed[] = {SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk,
-                                   SYS_futex, SYS_read, SYS_write, SYS_exit, SYS_exit_group};
+                                   SYS_futex, SYS_read, SYS_write, SYS_exit, SYS_exit_group,
+                                   // What the C library starts threads with.
+                                   SYS_clone, SYS_clone3, SYS_rseq, SYS_set_robust_list, SYS_rt_sigprocmask, SYS_rt_sigaction};
+enum { FOR_THREADS = 6 };
 
-static void enter(bool all) {
+static void install(bool all, size_t count) {
   struct sock_filter code[2 + COUNT(allowed) + 1];
-  size_t count = COUNT(allowed), at = 0;
+  size_t at = 0;
   code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   for (size_t i = 0; i < count; i++)
     code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i], (unsigned char)(count - i), 0);
@@ -27,6 +30,8 @@ static void enter(bool all) {
   CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
   CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, all ? SECCOMP_FILTER_FLAG_TSYNC : 0, &program) == 0);
 }
+
+static void enter(bool all) { install(all, COUNT(allowed) - FOR_THREADS); }
 
 // nanosleep and what a thread's end takes are forbidden: threads wait by futex and never end.
 static void nap(long milliseconds) {
@@ -120,6 +125,18 @@ static void all(int argc, char **argv) {
   finish();
 }
 
+// before: the first of several threads is made under a filter, which allows that.
+static void before(int argc, char **argv) {
+  install(true, COUNT(allowed));
+  if (option(argc, argv, "large", 0)) serve();
+  start(early, &is_done[0]);
+  wait_for(&is_born);
+  set(&may_go);
+  serve();
+  wait_for(&is_done[0]);
+  finish();
+}
+
 // one: for one thread only. The others are served as ever, and what they free goes back.
 static void one(int argc, char **argv) {
   (void)argc, (void)argv;
@@ -194,7 +211,7 @@ static void inherited(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   const struct command commands[] = {
-      {"alone", alone}, {"all", all}, {"one", one}, {"first", first}, {"gives-back", gives_back},
+      {"alone", alone}, {"all", all}, {"before", before}, {"one", one}, {"first", first}, {"gives-back", gives_back},
       {"threads", threads}, {"inherited", inherited}};
   return run_command(commands, COUNT(commands), argc, argv);
 }

@@ -32,7 +32,8 @@ bool bellows_helper_start(uint32_t process);
 bool bellows_worker_start(void);
 // In the helper, when it ends and nobody waits for that; in who waits.
 void bellows_helper_detach(void);
-void bellows_helper_join(void);
+uintptr_t bellows_helper_thread(void);
+void bellows_helper_join(uintptr_t thread);
 void bellows_helper_main(void);
 void bellows_worker_main(void);
 // Waits by a futex, and may end early.
@@ -51,6 +52,10 @@ enum {
 // Whether a filter is in force: asked at the start, once. Whether one was seen by anybody until now: a load.
 bool bellows_is_filtered(void);
 bool bellows_saw_filter(void);
+// Whether the program is made to put a filter in force: it has libseccomp, or its executable calls prctl.
+bool bellows_may_filter(void);
+// From now on every look says BELLOWS_BLIND, until the next bellows_sight_open.
+void bellows_sight_close(void);
 // Takes a table of descriptors of its own, with `keep` alone in it (-1: nothing), and looks. The thread gets the name. `is_wanted`:
 // where there is no /proc, a filter is asked for in another way, this once.
 uint32_t bellows_sight_open(int keep, uintptr_t name, bool is_wanted);
@@ -86,6 +91,8 @@ struct bellows_errand {
 // In the helper, whose table of descriptors is its own: opens the shared page (bellows_control.h). Its address, or 0.
 uintptr_t bellows_control_open(void);
 void bellows_control_close(uintptr_t page);
+// In the child of a fork: the page is its parent's. Where a listener forked, the child goes on among the worker's steps.
+void bellows_control_leave(uintptr_t page);
 
 // What the front end remembers about its threads, control, limits and the log, zero at start.
 struct bellows_watch {
@@ -103,7 +110,7 @@ struct bellows_watch {
   uint32_t thread_ended;       // one of the program's threads has ended, and the helper has not looked yet
   uint32_t is_settled;         // the helper has begun: a futex
   uint32_t worker;             // the worker's number: a futex
-  uint32_t unused;
+  uint32_t is_blind;           // the helper is not to look: malloc's own calls suffice for it
   struct bellows_errand errand;
   char log_path[512];
 };

@@ -12,6 +12,13 @@ extension Guest {
       }
     }
 
+    /// Before there are several threads: whoever makes the first is under it, and all that come after. A log and
+    /// control take more than malloc does, and have been asked for.
+    @Test(arguments: Way.allCases.filter { $0 != .control }, [[], ["large"]])
+    func before(way: Way, options: [String]) {
+      expectOK(Library.run("sandbox", "before", options.first ?? "", environment: way.environment))
+    }
+
     /// For one thread of several.
     @Test(arguments: Way.allCases, ["one", "first"])
     func some(way: Way, kind: String) {
