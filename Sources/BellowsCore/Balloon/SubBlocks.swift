@@ -5,7 +5,8 @@
 //
 // Unplugging takes exactly the pages of a sub-block out of the allocator and puts guard markers in their place: the
 // memory goes, an access ends in SIGSEGV, and the section stays one mapping. Where the kernel has no guard markers
-// (before Linux 6.13) the sub-block is made inaccessible, which splits the mapping. (The idea is virtio-mem's.)
+// (before Linux 6.13), or the memory is locked, the sub-block is made inaccessible, which splits the mapping. (The idea is
+// virtio-mem's.)
 //
 // An unplugged sub-block is present and not managed: its descriptors say offline, and the first one names this record as
 // owner. So the state of a sub-block needs no table. One lock.
@@ -17,8 +18,6 @@ package struct SubBlocks: BitwiseCopyable {
   package var arena: ArenaRef
   /// Unplugged now, in pages.
   package var unpluggedPages: UInt
-  /// The kernel was found to have no guard markers.
-  package var isWithoutGuards: Bool
 }
 
 package typealias SubBlocksRef = Ref<SubBlocks>
@@ -27,7 +26,7 @@ extension Ref where Pointee == SubBlocks {
   package var lock: Lock { Lock(address, .balloon) }
 
   package func initialise(arena: ArenaRef) {
-    it = SubBlocks(lockWord: 0, arena: arena, unpluggedPages: 0, isWithoutGuards: false)
+    it = SubBlocks(lockWord: 0, arena: arena, unpluggedPages: 0)
   }
 
   private var geometry: Geometry { it.arena.it.geometry }
@@ -123,21 +122,24 @@ extension Ref where Pointee == SubBlocks {
   }
 
   /// Memory goes, and an access faults. False, and nothing changed, where the system refuses.
+  ///
+  /// EINVAL of a guard marker says that the kernel has none, or that this memory is locked: no news of the next sub-block.
   private func hide(_ start: UInt, _ bytes: UInt) -> Bool {
     let platform = it.arena.it.platform
-    if !it.isWithoutGuards {
-      switch platform.perform(.guardInstall, start, bytes) {
-      case .success: return true
-      case .failure(let reason):
-        guard Refusal(reason) == .invalid else { return false }
-        it.isWithoutGuards = true
-      }
+    if case .failure(let reason) = platform.perform(.guardInstall, start, bytes) {
+      guard Refusal(reason) == .invalid else { return false }
+      return platform.attempt(.discard, start, bytes) && platform.attempt(.protect, start, bytes)
     }
-    return platform.attempt(.discard, start, bytes) && platform.attempt(.protect, start, bytes)
+    return true
   }
 
+  /// Undoes `hide`, whichever way it took.
   private func show(_ start: UInt, _ bytes: UInt) -> Bool {
     let platform = it.arena.it.platform
-    return platform.attempt(it.isWithoutGuards ? .commit : .guardRemove, start, bytes)
+    guard platform.attempt(.commit, start, bytes) else { return false }
+    if case .failure(let reason) = platform.perform(.guardRemove, start, bytes) {
+      return Refusal(reason) == .invalid
+    }
+    return true
   }
 }

@@ -5,11 +5,23 @@ import CShims
 import Glibc
 import Testing
 
-/// A system without guard markers: Linux before 6.13.
-private var oldKernel: Platform {
-  Platform(context: 0) { _, call, a, b, c, d in
-    call == SystemCall.guardInstall.rawValue ? -Int(EINVAL) : bellows_system(0, call, a, b, c, d)
+/// Where guard markers can be had: everywhere, as the system is; not in every other sub-block, as where memory is locked;
+/// nowhere, as before Linux 6.13.
+enum GuardMarkers: UInt, CaseIterable, Sendable {
+  case asTheyAre, inSome, none
+
+  var platform: Platform {
+    Platform(context: rawValue) { context, call, a, b, c, d in
+      let isMarker = call == SystemCall.guardInstall.rawValue || call == SystemCall.guardRemove.rawValue
+      let isInstalled = call == SystemCall.guardInstall.rawValue
+      if isMarker, context == GuardMarkers.none.rawValue { return -Int(EINVAL) }
+      if isInstalled, context == GuardMarkers.inSome.rawValue, a &>> 21 & 1 == 0 { return -Int(EINVAL) }
+      return bellows_system(0, call, a, b, c, d)
+    }
   }
+
+  /// Whether this machine's kernel has them.
+  static var isKnown: Bool { bellows_probe_guard_install() == 0 }
 }
 
 @Suite struct SubBlockTests {
@@ -37,7 +49,7 @@ private var oldKernel: Platform {
     let resident = try Kernel.rss(section.it.base, 128 << 20)
     try bench.subBlocks.unplug(start)
     #expect(resident - (try Kernel.rss(section.it.base, 128 << 20)) == Self.size)
-    if !bench.subBlocks.it.isWithoutGuards {
+    if GuardMarkers.isKnown {
       #expect(try Kernel.mappings(bench.fixture.reservation, bench.fixture.capacity) == mappings)
     }
     #expect(bench.subBlocks.isUnplugged(start + 5) && !bench.subBlocks.isUnplugged(start - 1))
@@ -70,14 +82,30 @@ private var oldKernel: Platform {
   @Test func anAccessFaultsWithoutGuardMarkersToo() async {
     await #expect(processExitsWith: .signal(SIGSEGV)) {
       let (bench, _, runs) = try Self.full()
-      bench.arena.it.platform = oldKernel
+      bench.arena.it.platform = GuardMarkers.none.platform
       bench.arena.free(runs[7])
       try bench.subBlocks.unplug(runs[7].address)
-      guard bench.subBlocks.it.isWithoutGuards, Ref<UInt>(runs[6].address).it == runs[6].address else {
-        exit(1)
-      }
+      guard Ref<UInt>(runs[6].address).it == runs[6].address else { exit(1) }
       Ref<UInt8>(runs[7].address).it = 1
     }
+  }
+
+  /// The kernel refuses a marker in locked memory, which says nothing of others, and leaves those that are there.
+  @Test func aSubBlockThatIsLockedIsUnpluggedAnotherWay() throws {
+    let (bench, _, runs) = try Self.full()
+    for place in [5, 9] { bench.arena.free(runs[place]) }
+    try bench.subBlocks.unplug(runs[5].address)
+    let locked = unsafe UnsafeRawPointer(bitPattern: runs[8].address)
+    #expect(unsafe mlock(locked, 4 * Int(Self.size)) == 0)
+    try bench.subBlocks.unplug(runs[9].address)
+    #expect(Kernel.residentPages(runs[9].address, Self.size) == 0)
+    for place in [5, 9] {
+      try bench.subBlocks.plug(runs[place].address)
+      let run = try #require(bench.zone.run(pages: 512, alignment: 512))
+      #expect(run.address == runs[place].address)
+      run.touch()
+    }
+    #expect(unsafe munlock(locked, 4 * Int(Self.size)) == 0)
   }
 
   @Test func anUnpluggedSubBlockAboveWhichOneIsPluggedFaults() async {
@@ -103,9 +131,9 @@ private var oldKernel: Platform {
     #expect(Kernel.residentPages(range.lowerBound, UInt(range.count)) == 3 * 512)
   }
 
-  @Test(arguments: [true, false]) func randomPlugAndUnplug(hasGuards: Bool) throws {
+  @Test(arguments: GuardMarkers.allCases) func randomPlugAndUnplug(markers: GuardMarkers) throws {
     let (bench, section, runs) = try Self.full()
-    if !hasGuards { bench.arena.it.platform = oldKernel }
+    bench.arena.it.platform = markers.platform
     var random = Random(stream: 7)
     enum Content { case used, free, unplugged }
     var model = [Content](repeating: .used, count: 63)
@@ -143,7 +171,7 @@ private var oldKernel: Platform {
         let unplugged = model.count { $0 == .unplugged }
         try check(bench.subBlocks.it.unpluggedPages, is: UInt(unplugged) * 512, "unplugged")
         try check(bench.zone.it.managedPages, is: UInt(63 - unplugged) * 512, "managed")
-        if hasGuards, !bench.subBlocks.it.isWithoutGuards {
+        if markers == .asTheyAre, GuardMarkers.isKnown {
           try check(
             try Kernel.mappings(bench.fixture.reservation, bench.fixture.capacity), is: mappings, "mappings")
         }
