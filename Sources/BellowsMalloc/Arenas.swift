@@ -274,10 +274,9 @@ func arenaFree(_ handle: UInt, _ start: UInt, _ bytes: UInt) -> Int32 {
       start &- section.it.base &+ pages &<< Page.shift <= arena.it.geometry.sectionBytes,
       (start &- section.it.base) &>> arena.it.geometry.pageblockShift >= UInt(section.it.memmapBlocks)
     else { throw .invalid }
-    let zone = ZoneRef(section.it.zone)
-    guard zone.usedPages(section, address: start, pages: pages) == pages else { throw .invalid }
-    for page in 0..<pages where arena.isWithheld(start &+ page &<< Page.shift) { throw .invalid }
-    zone.free(section, address: start, pages: pages)
+    guard ZoneRef(section.it.zone).freeAllocated(section, address: start, pages: pages) else {
+      throw .invalid
+    }
   }
 }
 

@@ -31,7 +31,7 @@ extension Ref where Pointee == Arena {
     let zone = ZoneRef(section.it.zone)
     let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
     let pages = UInt(section.it.blocks &- section.it.memmapBlocks) &* it.geometry.pageblockPages
-    zone.markOffline(section, address: start, pages: pages)
+    zone.mark(section, address: start, pages: pages, as: .offline)
     switch owner {
     case .balloon(let balloon): balloon.keep(start, pages: pages)
     case .subBlocks(let subBlocks): subBlocks.keep(start, pages: pages)
@@ -115,6 +115,6 @@ extension Ref where Pointee == Arena {
   /// changes it.
   package func isWithheld(_ address: UInt) -> Bool {
     guard let section = section(at: address), section.it.state == .online else { return false }
-    return bellows_load(section.descriptor(of: address).address) == GranuleWord.offline.bits
+    return GranuleWord(bellows_load(section.descriptor(of: address).address)).isWithheld
   }
 }

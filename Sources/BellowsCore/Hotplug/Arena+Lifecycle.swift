@@ -136,15 +136,16 @@ extension Ref where Pointee == Arena {
       let start = section.it.base &+ UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
       let end = section.it.base &+ it.geometry.sectionBytes
       zone.attach(section, isWithheld: true)
-      zone.markOffline(section, address: start, pages: (end &- start) &>> Page.shift)
+      zone.mark(section, address: start, pages: (end &- start) &>> Page.shift, as: .offline)
       var place = start
       while place < end {
         // The largest aligned run; a section's start is aligned to all of it.
         let offset = place &- section.it.base
         let bytes = offset == 0 ? it.geometry.sectionBytes : offset & (0 &- offset)
         let pages = bytes &>> Page.shift
+        zone.mark(section, address: place, pages: pages, as: .kept)
         if hook(section.it.memory.hook.context, address, place, pages) == 0 {
-          zone.supply(section, address: place, pages: pages, isAbsent: true)
+          supplyRest(section, place, pages)
         }
         place = place &+ bytes
       }
@@ -158,6 +159,15 @@ extension Ref where Pointee == Arena {
     _ = notify(.online, section)
   }
 
+  /// What a hook gave to the allocator, but for what it supplied itself meanwhile.
+  private func supplyRest(_ section: SectionRef, _ place: UInt, _ pages: UInt) {
+    let zone = zone(of: section)
+    if zone.supplyKept(section, address: place, pages: pages, isAbsent: true) { return }
+    for page in 0..<pages {
+      _ = zone.supplyKept(section, address: place &+ page &<< Page.shift, pages: 1, isAbsent: true)
+    }
+  }
+
   /// Changes the number of online sections of a node; answers the new one. Takes the growth lock.
   private func countNode(_ section: SectionRef, _ change: Int32) -> UInt32 {
     let place = Int(section.it.memory.node) &+ 1
@@ -167,14 +177,16 @@ extension Ref where Pointee == Arena {
     return it.nodeSections[place]
   }
 
-  /// Gives withheld pages, in one section, to the page allocator: what the owner of an online hook does with pages that
-  /// it kept. `isAbsent`: none of them is resident. EINVAL where one of them is not withheld.
+  /// Gives pages that an online hook kept, in one section, to the page allocator: in the hook already, and from any thread.
+  /// `isAbsent`: none of them is resident. EINVAL, and nothing changed, where one of them is not kept: it is the allocator's, a
+  /// balloon's, or of an unplugged sub-block.
   package func supply(address place: UInt, pages: UInt, isAbsent: Bool) throws(Refusal) {
     guard pages > 0, let section = section(at: place), section.it.zone != 0,
       place &- section.it.base &+ pages &<< Page.shift <= it.geometry.sectionBytes
     else { throw .invalid }
-    for page in 0..<pages where !isWithheld(place &+ page &<< Page.shift) { throw .invalid }
-    zone(of: section).supply(section, address: place, pages: pages, isAbsent: isAbsent)
+    guard zone(of: section).supplyKept(section, address: place, pages: pages, isAbsent: isAbsent) else {
+      throw .invalid
+    }
   }
 
   /// Replaces the hook of sections that are offline. EBUSY where one is not; ENXIO, EDEADLK.

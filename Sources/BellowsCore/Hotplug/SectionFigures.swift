@@ -23,7 +23,7 @@ extension Ref where Pointee == Arena {
     zone.lock.acquire()
     defer { zone.lock.release() }
     // It may have left meanwhile; while it has not, its descriptors are there.
-    guard section.it.state == .online || section.it.state == .goingOffline else { return figures }
+    guard section.isInZone else { return figures }
     let blockPages = it.geometry.pageblockPages
     let (first, end) = (UInt(section.it.memmapBlocks), UInt(section.it.blocks))
     figures.present = end &* blockPages
@@ -33,7 +33,7 @@ extension Ref where Pointee == Arena {
     var withheld: UInt = 0
     for page in (first &* blockPages)..<(end &* blockPages) {
       let word = section.it.memmap &+ page &* Page.descriptorBytes
-      if bellows_load(word) == GranuleWord.offline.bits { withheld = withheld &+ 1 }
+      if GranuleWord(bellows_load(word)).isWithheld { withheld = withheld &+ 1 }
     }
     figures.managed = figures.managed &- withheld
     figures.used = figures.used &- withheld

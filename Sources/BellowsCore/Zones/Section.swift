@@ -64,6 +64,9 @@ package struct Section: BitwiseCopyable {
 package typealias SectionRef = Ref<Section>
 
 extension Ref where Pointee == Section {
+  /// Whether a zone has its pages: to be asked under the zone's lock.
+  package var isInZone: Bool { it.state == .online || it.state == .goingOffline }
+
   /// The one place where a section changes state. A move that the state machine does not have is a fault of the
   /// engine.
   package func move(to next: SectionState) {

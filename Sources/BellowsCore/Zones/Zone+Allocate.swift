@@ -336,6 +336,11 @@ extension Ref where Pointee == Zone {
   package func free(_ section: SectionRef, address: UInt, pages: UInt, isAbsent: Bool = false) {
     lock.acquire()
     defer { lock.release() }
+    freeLocked(section, address: address, pages: pages, isAbsent: isAbsent)
+  }
+
+  @inline(__always)
+  func freeLocked(_ section: SectionRef, address: UInt, pages: UInt, isAbsent: Bool) {
     it.usedPages = it.usedPages &- pages
     if !isAbsent {
       it.dirtyPages = it.dirtyPages &+ pages

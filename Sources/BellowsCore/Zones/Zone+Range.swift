@@ -30,6 +30,10 @@ extension Ref where Pointee == Zone {
   package func usedPages(_ section: SectionRef, address: UInt, pages: UInt) -> UInt {
     lock.acquire()
     defer { lock.release() }
+    return usedPagesLocked(section, address: address, pages: pages)
+  }
+
+  func usedPagesLocked(_ section: SectionRef, address: UInt, pages: UInt) -> UInt {
     var used: UInt = 0
     forEachBlock(section, address, pages) { block, first, count in
       used = used &+ block.it.used.count(first, count: count)

@@ -209,6 +209,96 @@ private func refusal(_ body: () throws(Refusal) -> Void) -> Refusal? {
         == .invalid)
   }
 
+  /// What a balloon or an unplugged sub-block has is not anybody's to supply, whatever order it came to them in.
+  @Test func onlyWhatAHookKeptCanBeSupplied() throws {
+    let bench = try #require(BalloonBench(sectionBytes: 4 << 20, sections: 3))
+    func supply(_ page: UInt, _ pages: UInt = 1) -> Refusal? {
+      refusal { () throws(Refusal) in try bench.arena.supply(address: page, pages: pages, isAbsent: true) }
+    }
+    let balloon = try #require(bench.arena.makeBalloon(BalloonTraits()))
+    let held = try #require(bench.arena.addSection(for: .balloon(balloon)))
+    let end = held.it.base + 4 << 20
+    #expect(
+      supply(end - Page.bytes) == .invalid
+        && supply(held.it.base + bench.fixture.geometry.memmapBytes) == .invalid)
+    #expect(balloon.deflate(.max).reason == .noSpace)
+    #expect(supply(end - Page.bytes) == .invalid, "it is the allocator's")
+    #expect(balloon.inflate(16).pages == 16)
+    #expect(supply(balloon.it.held.first) == .invalid)
+    let subBlocks = try #require(bench.arena.subBlocks())
+    let unplugged = try #require(bench.arena.addSection(for: .subBlocks(subBlocks)))
+    #expect(supply(unplugged.it.base + 2 << 20, 512) == .invalid)
+    try subBlocks.plug(unplugged.it.base + 2 << 20)
+    #expect(bench.zone.it.withheldPages + bench.zone.it.managedPages <= bench.zone.it.presentPages)
+  }
+
+  /// Of two threads that supply the same run, or free it, one does.
+  @Test func oneOfTwoThreadsSupplies() async throws {
+    let fixture = try ArenaFixture.explicit()
+    var request = AddRequest()
+    request.hook = OnlineHook(function: { _, _, _, _ in 1 })
+    _ = try fixture.arena.add(request)
+    let start = fixture.reservation + fixture.geometry.memmapBytes
+    let arena = fixture.arena
+    for _ in 0..<300 {
+      try arena.online(0..<1)
+      let wins = await withTaskGroup(of: Bool.self) { group in
+        for _ in 0..<2 {
+          group.addTask {
+            refusal { () throws(Refusal) in try arena.supply(address: start, pages: 500, isAbsent: true) }
+              == nil
+          }
+        }
+        return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+      }
+      #expect(wins == 1)
+      #expect(fixture.zone.it.managedPages == 500 && fixture.zone.it.usedPages == 0)
+      let run = try #require(arena.allocate(pages: 100, alignment: 1))
+      let section = fixture.record(0)
+      let frees = await withTaskGroup(of: Bool.self) { group in
+        for _ in 0..<2 {
+          group.addTask {
+            ZoneRef(section.it.zone).freeAllocated(section, address: run.address, pages: run.pages)
+          }
+        }
+        return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+      }
+      #expect(frees == 1 && fixture.zone.it.usedPages == 0)
+      try arena.supply(
+        address: start + 500 << Page.shift, pages: fixture.managedPages - 500, isAbsent: true)
+      try fixture.offline(0..<1)
+    }
+  }
+
+  /// A hook that supplies what it is asked for, or part of it, and then answers for all of it.
+  @Test(arguments: [0, 1, 7] as [UInt], [0, 1] as [Int32])
+  func aHookMaySupplyItself(pages: UInt, answer: Int32) throws {
+    let fixture = try ArenaFixture.explicit()
+    let memory = Memory(4096)
+    let words = Ref<InlineArray<2, UInt>>(memory.address)
+    words.it[0] = pages
+    words.it[1] = UInt(answer)
+    var request = AddRequest()
+    request.hook = OnlineHook(
+      function: { context, arena, address, pages in
+        let words = Ref<InlineArray<2, UInt>>(context)
+        let count = min(words.it[0], pages)
+        if count != 0 {
+          try? ArenaRef(arena).supply(address: address, pages: count, isAbsent: true)
+        }
+        return Int32(words.it[1])
+      }, context: memory.address)
+    _ = try fixture.arena.add(request)
+    try fixture.arena.online(0..<1)
+    let zone = fixture.zone
+    #expect(zone.it.managedPages + zone.it.withheldPages == fixture.managedPages)
+    if answer == 0 { #expect(zone.it.managedPages == fixture.managedPages) }
+    #expect(zone.it.usedPages == 0)
+    var allocated: UInt = 0
+    while case .run = fixture.arena.allocateHere(pages: 1, alignment: 1) { allocated += 1 }
+    #expect(allocated == zone.it.managedPages)
+  }
+
   /// To bring all that is registered online means nothing to a balloon: its pages stay its own, and it can do without.
   @Test func row1fABalloonNeedsNoRegistration() throws {
     let fixture = try ArenaFixture.explicit()
