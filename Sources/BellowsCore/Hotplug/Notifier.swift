@@ -48,6 +48,8 @@ package struct Observer: BitwiseCopyable {
 
   package var next: UInt
   package var priority: Int
+  /// Grows with each that comes: of equals the older one is asked first.
+  package var age: UInt
   package var function: Function?
   package var context: UInt
 }
@@ -55,31 +57,37 @@ package struct Observer: BitwiseCopyable {
 package typealias ObserverRef = Ref<Observer>
 
 extension Ref where Pointee == Arena {
-  /// Enters an observer. ENOMEM. Takes the growth lock; O(observers).
+  /// Enters an observer, in the record of one that has ended if there is one. ENOMEM. Takes the growth lock; O(observers).
+  ///
+  /// Records are in no order, and whoever asks copies function and context under the lock: a record that is used again is asked in
+  /// its new place, and the old function never sees the new context.
   package func observe(
     priority: Int = 0, context: UInt, _ function: @escaping Observer.Function
   ) throws(Refusal) -> ObserverRef {
     growth.acquire()
     defer { growth.release() }
-    var previous: UInt = 0
+    var age: UInt = 0
+    var free: ObserverRef?
     var next = it.observers
-    while next != 0, ObserverRef(next).it.priority >= priority {
+    while next != 0 {
       let known = ObserverRef(next)
-      if known.it.function == nil, known.it.priority == priority {
-        known.it.context = context
-        known.it.function = function
-        return known
-      }
-      previous = next
+      age = max(age, known.it.age)
+      if known.it.function == nil { free = known }
       next = known.it.next
+    }
+    let entry = Observer(
+      next: free?.it.next ?? it.observers, priority: priority, age: age &+ 1, function: function,
+      context: context)
+    if let free {
+      free.it = entry
+      return free
     }
     guard let room = it.metadata.allocate(UInt(MemoryLayout<Observer>.size), platform: it.platform) else {
       throw .noMemory
     }
-    let made = ObserverRef(room)
-    made.it = Observer(next: next, priority: priority, function: function, context: context)
-    if previous == 0 { it.observers = room } else { bellows_store_release(previous, room) }
-    return made
+    ObserverRef(room).it = entry
+    it.observers = room
+    return ObserverRef(room)
   }
 
   /// Ends an observer. A call to it may still be under way in another thread.
@@ -94,8 +102,7 @@ extension Ref where Pointee == Arena {
 
   /// The same, and the place of who objects in the order of asking, from 1.
   func ask(_ event: HotplugEvent, _ section: SectionRef) -> Objection {
-    var next = it.observers
-    guard next != 0 else { return Objection() }
+    guard it.observers != 0 else { return Objection() }
     let reserved = UInt(section.it.memmapBlocks) &<< it.geometry.pageblockShift
     var notice = HotplugNotice(
       event: event.rawValue, node: section.it.memory.node, start: section.it.base &+ reserved,
@@ -103,16 +110,34 @@ extension Ref where Pointee == Arena {
     return unsafe withUnsafeMutablePointer(to: &notice) { pointer in
       let address = UInt(bitPattern: UnsafeRawPointer(pointer))
       var place: UInt = 0
-      while next != 0 {
-        let observer = ObserverRef(next)
-        next = observer.it.next
-        guard let function = observer.it.function else { continue }
+      var last: Observer?
+      while let observer = observer(after: last), let function = observer.function {
+        last = observer
         place = place &+ 1
-        let answer = function(observer.it.context, address)
+        let answer = function(observer.context, address)
         if event.isQuestion, answer < 0 { return Objection(errno: 0 &- answer, place: place) }
         if event.isQuestion, answer > 0 { return Objection() }
       }
       return Objection()
     }
+  }
+
+  /// Who is to be asked after `last`, as it is now. Takes the growth lock; O(observers).
+  private func observer(after last: Observer?) -> Observer? {
+    growth.acquire()
+    defer { growth.release() }
+    var found: Observer?
+    var next = it.observers
+    while next != 0 {
+      let known = ObserverRef(next).it
+      next = known.next
+      guard known.function != nil, last.map({ isAsked($0, before: known) }) ?? true else { continue }
+      if found.map({ isAsked(known, before: $0) }) ?? true { found = known }
+    }
+    return found
+  }
+
+  private func isAsked(_ one: Observer, before other: Observer) -> Bool {
+    one.priority == other.priority ? one.age < other.age : one.priority > other.priority
   }
 }

@@ -207,6 +207,33 @@ private final class Told: @unchecked Sendable {
     #expect(order == [0, 1, 0, 2])
   }
 
+  /// The records of observers that ended are used again, wherever they lie: of equals the one that came first is asked first.
+  @Test func observersThatComeAndGoAreAskedInOrder() throws {
+    let fixture = try ArenaFixture.explicit()
+    _ = try fixture.arena.add(AddRequest())
+    var random = Random(stream: 11)
+    var known: [(recorder: Recorder, observer: ObserverRef, priority: Int, number: Int)] = []
+    var order: [Int] = []
+    let mapped = fixture.arena.it.metadata.mappedBytes
+    for number in 0..<600 {
+      if known.count > 6 || !known.isEmpty && random.below(3) == 0 {
+        fixture.arena.endObserving(known.remove(at: Int(random.below(UInt(known.count)))).observer)
+      }
+      let recorder = Recorder(), priority = Int(random.below(3))
+      recorder.body = { if $0 == .goingOnline { order.append(number) } }
+      known.append((recorder, try recorder.join(fixture.arena, priority: priority), priority, number))
+      order = []
+      try fixture.arena.online(0..<1)
+      try fixture.offline(0..<1)
+      let expected = known.sorted {
+        $0.priority == $1.priority ? $0.number < $1.number : $0.priority > $1.priority
+      }
+      #expect(order == expected.map(\.number))
+    }
+    #expect(fixture.arena.it.metadata.mappedBytes == mapped, "records of those that ended are used again")
+    for entry in known { fixture.arena.endObserving(entry.observer) }
+  }
+
   /// Sections of one call that were let in come out again.
   @Test func aVetoUndoesEarlierSectionsOfTheCall() throws {
     let recorder = Recorder()
