@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -127,6 +128,15 @@ static intptr_t move(uintptr_t address, size_t length, size_t new_length, int fl
 }
 
 // Asked once: 1 or 0. Who cannot read it takes the worse for true.
+// The kernel writes the signal mask, which tells in every version what nothing else does without a fault.
+static intptr_t is_writable(uintptr_t address, size_t length) {
+  for (size_t page = 0; page < length; page += 4096) {
+    intptr_t result = bellows_call(SYS_rt_sigprocmask, SIG_BLOCK, NULL, address + page, 8);
+    if (result != 0) return result;
+  }
+  return 0;
+}
+
 static intptr_t charges_open(void) {
   static int known;  // 0: not asked yet, 1: no, 2: yes
   if (__atomic_load_n(&known, __ATOMIC_RELAXED) == 0) {
@@ -171,6 +181,7 @@ intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t
     case BELLOWS_ALLOWED_NODES: return bellows_allowed_nodes((uint64_t *)a);
     case BELLOWS_NODE_ROOM: return bellows_node_room((unsigned)a);
     case BELLOWS_IS_LOCKED: return bellows_call(SYS_msync, a, b, MS_INVALIDATE) == -EBUSY;
+    case BELLOWS_IS_WRITABLE: return is_writable(a, b);
     case BELLOWS_CHARGES_OPEN: return charges_open();
     default: return -ENOSYS;
   }

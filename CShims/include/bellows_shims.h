@@ -138,6 +138,7 @@ enum {
                        //                           whatever its own policy
   BELLOWS_NODE_ROOM,   // (node)                    free bytes of a node above what it keeps back
   BELLOWS_IS_LOCKED,   // (address, length)         whether any of it is mlock'd (msync INVALIDATE, which refuses that) -> 1 or 0
+  BELLOWS_IS_WRITABLE, // (address, length)         whether a byte of each page can be written: the system writes some there; -EFAULT
   BELLOWS_CHARGES_OPEN,  // ()                      whether what is accessible counts against the system's commit limit, used
                        //                           or not (vm.overcommit_memory 2, as it was first found) -> 1 or 0
 };

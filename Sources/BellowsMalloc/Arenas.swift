@@ -71,6 +71,7 @@ func arenaReserve(_ capacity: UInt, _ options: UInt, _ size: UInt, _ arena: UInt
     return invalid
   }
   return Answer.number { () throws(Refusal) in
+    guard UInt(chosen.block_sections) <= (capacity &- 1) / sectionBytes &+ 1 else { throw .invalid }
     let made = try CallersArena.make(geometry, capacity: capacity)
     made.arena.it.growsByNeed = chosen.grows_by_need != 0
     made.arena.it.blockSections = max(chosen.block_sections, 1)

@@ -37,6 +37,33 @@ struct OfflineTests {
     #expect(throws: OfflineError.noSuchSection) { try arena.takeOffline(SectionIndex(rawValue: 99)) }
   }
 
+  /// A time is whatever somebody computed: for ever, less than nothing, less than a millisecond.
+  @Test(
+    arguments: [
+      .seconds(Int64.max), .seconds(Int64.max / 1000), .seconds(Int64.min), .zero, .nanoseconds(-1),
+      .nanoseconds(1),
+      .milliseconds(1),
+    ] as [Duration])
+  func anyDurationWillDo(limit: Duration) throws {
+    var configuration = Arena.Configuration(sectionSize: .mebibytes(4))
+    configuration.growsByNeed = false
+    let arena = try Arena(reserving: .mebibytes(64), configuration: configuration)
+    let added = try arena.add(sections: 2)
+    try arena.online(added)
+    try arena.offline(added, within: limit)
+    try arena.online(added)
+    #expect(try arena.takeOffline(first, within: limit).isWhole)
+    let group = try arena.makeGroup(.static(byteCount: .mebibytes(4)))
+    var options = Arena.AddOptions()
+    options.group = group
+    try arena.online(try arena.add(options: options))
+    try arena.removeSections(of: group, within: limit)
+    #expect(throws: OfflineError.notInstalled) { try ProcessHeap.offline(.zero, within: limit) }
+    #expect(throws: ProcessHeap.DrainError.notInstalled) {
+      try ProcessHeap.drain(NodeNumber(rawValue: 0), within: limit)
+    }
+  }
+
   @Test func relocatableBlocksMove() throws {
     let arena = try arena()
     var block = try arena.allocateRelocatable(byteCount: .kibibytes(100))

@@ -34,7 +34,7 @@ struct bellows_arena;
 struct bellows_arena_options {
   size_t section_size;    /* in bytes, a power of two from 4 MiB to 1 GiB; 0: 128 MiB */
   uint32_t grows_by_need; /* 1: an allocation brings a spare or a new memory block online where there is no room */
-  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1 */
+  uint32_t block_sections; /* sections of a memory block, which come and go together; 0: 1; at most as many as there are, or EINVAL */
 };
 
 /* Reserves addresses for `capacity` bytes, at most 64 TiB, rounded up to sections; none of it is memory yet. `options`

@@ -15,7 +15,8 @@ enum {
   BELLOWS_MEMMAP_PREFER = 0,  /* at its own start where the sizes allow it, else outside */
   BELLOWS_MEMMAP_REQUIRE = 1, /* at its own start, or EINVAL */
   BELLOWS_MEMMAP_OUTSIDE = 2, /* in a mapping of its own */
-  BELLOWS_MEMMAP_STORAGE = 3, /* in memory of the caller's */
+  BELLOWS_MEMMAP_STORAGE = 3, /* in memory of the caller's: neither in the section itself nor with other descriptors in it, or EINVAL;
+                                 writable, or EFAULT */
   BELLOWS_MEMMAP_RESERVE = 4, /* in one that bellows_arena_reserve_memmaps keeps; ENOMEM: there is none */
 };
 
@@ -28,7 +29,8 @@ struct bellows_altmap {
   size_t alloc;   /* pages that are handed out: 0 when the section has gone */
 };
 
-/* Keeps descriptors for `count` more sections, resident, on `node` (-1: any). ENOMEM. */
+/* Keeps descriptors for `count` more sections, resident, on `node` (-1: any). ENOMEM. E2BIG: more than the arena has
+ * places. */
 int bellows_arena_reserve_memmaps(struct bellows_arena *arena, size_t count, int node);
 
 #ifdef __cplusplus

@@ -36,7 +36,7 @@ typedef int bellows_section_step(void *context, struct bellows_section_plan *pla
 typedef void bellows_section_end(void *context, struct bellows_section_plan *plan);
 
 /* Asked for an aligned run of fresh pages of a section that comes online, the largest that its address allows: 0 gives
- * them to the allocator; 1 keeps them until bellows_arena_supply. With no lock held. */
+ * them to the allocator; 1 keeps them until bellows_arena_supply, which may be called for them in the hook already. With no lock held. */
 typedef int bellows_online_hook(void *context, struct bellows_arena *arena, void *start, size_t pages);
 
 struct bellows_add_options {
@@ -61,7 +61,7 @@ struct bellows_add_options {
 #define BELLOWS_ANYWHERE ((size_t)-1)
 
 /* Adds `count` sections in a row at place *first, or at the first places that are free if that is BELLOWS_ANYWHERE:
- * *first says which. They are offline. `options` may be NULL; `size` is sizeof *options. E2BIG: outside of the arena.
+ * *first says which. They are offline. `options` may be NULL; `size` is sizeof *options. E2BIG: outside of the arena, or more than it has places for.
  * EEXIST: a place is taken. ENOSPC: no place is free. ENOMEM; what a step answers. A few system calls a section,
  * and 0.6 ms for 2 MiB of descriptors. */
 int bellows_arena_add(struct bellows_arena *arena, size_t count, size_t *first, const struct bellows_add_options *options,

@@ -14,7 +14,8 @@ extension Arena {
     /// In one of those that ``Arena/reserveMemmaps(count:)`` keeps.
     case reserved
     /// In memory of the caller's: 1/64 of the sections, from a multiple of 4 KiB. It has to stay, and be nobody else's, until
-    /// the sections are removed or the arena has gone.
+    /// the sections are removed or the arena has gone. EINVAL where it lies in one of them or has other descriptors in it; EFAULT where
+    /// it cannot be written.
     case storage(AddressRange)
   }
 
@@ -50,7 +51,7 @@ extension Arena {
   ///   - index: The first one's place; nil: the first places that are free.
   ///   - options: Where their descriptors lie, and more.
   /// - Returns: The places.
-  /// - Throws: ``HotplugError``: EINVAL (count, placement, node), E2BIG, EEXIST, ENOSPC, ENOMEM, EDEADLK. All of the
+  /// - Throws: ``HotplugError``: EINVAL (count, placement, storage, node), E2BIG, EEXIST, EFAULT, ENOSPC, ENOMEM, EDEADLK. All of the
   ///   call is undone then.
   /// - Complexity: A few system calls a section, and 0.6 ms for populating 2 MiB of descriptors.
   @discardableResult
@@ -93,7 +94,7 @@ extension Arena {
 
   /// Keeps descriptors for `count` more sections, resident, for ``Memmap/reserved``.
   ///
-  /// - Throws: ENOMEM.
+  /// - Throws: ENOMEM; E2BIG where there are fewer places.
   public func reserveMemmaps(count: Int) throws(HotplugError) {
     guard count >= 0 else { throw .invalid }
     try run { () throws(Refusal) in try core.reserveMemmaps(UInt(count)) }
@@ -159,10 +160,7 @@ extension Arena {
   /// - Throws: EBUSY where pages are in use; EINVAL where one is offline; ENXIO, EDEADLK; or what an observer answers.
   /// - Complexity: What the system takes to return the pages, about 75 us per MiB.
   public func offline(_ sections: Range<SectionIndex>, within limit: Duration = .zero) throws(HotplugError) {
-    let (seconds, fraction) = limit.components
-    let milliseconds = UInt64(max(seconds, 0)) * 1000 + UInt64(max(fraction, 0)) / 1_000_000_000_000_000
-    let request = OfflineRequest(
-      policy: .wholeOnly, deadline: bellows_clock_milliseconds() + milliseconds)
+    let request = OfflineRequest(policy: .wholeOnly, deadline: limit.deadline)
     try run { () throws(Refusal) in
       var report = BellowsCore.OfflineReport()
       try core.offline(try range(sections), request, &report) { usleep(UInt32($0) * 1000) }

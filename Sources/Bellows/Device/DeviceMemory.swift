@@ -180,9 +180,7 @@ public final class DeviceMemory: Sendable {
   /// - Complexity: O(bytes), for the page tables and descriptors that go.
   public func remove(within limit: Duration = .zero) throws(Errno) {
     guard !owner.isRemoved.load(ordering: .acquiring) else { throw .noSuchAddressOrDevice }
-    let milliseconds = limit / .milliseconds(1)
-    let wait = milliseconds > 0 ? UInt64(min(milliseconds.rounded(.up), 1e15)) : 0
-    try systemError { () throws(Refusal) in try arena.core.removeDevice(core, within: wait) }
+    try systemError { () throws(Refusal) in try arena.core.removeDevice(core, within: limit.milliseconds) }
     owner.isRemoved.store(true, ordering: .releasing)
   }
 }

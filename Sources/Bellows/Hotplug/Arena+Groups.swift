@@ -62,17 +62,11 @@ extension Arena {
   /// - Throws: EBUSY where pages are in use or another transition has a section; EINVAL, EDEADLK, ENOMEM; or what an
   ///   observer answers.
   public func removeSections(of group: MemoryGroup, within limit: Duration = .zero) throws(HotplugError) {
-    let request = OfflineRequest(policy: .wholeOnly, deadline: Self.deadline(limit))
+    let request = OfflineRequest(policy: .wholeOnly, deadline: limit.deadline)
     try run { () throws(Refusal) in
       var report = BellowsCore.OfflineReport()
       try core.removeSections(ofGroup: group.rawValue, request, &report) { usleep(UInt32($0) * 1000) }
     }
-  }
-
-  static func deadline(_ limit: Duration) -> UInt64 {
-    let (seconds, fraction) = limit.components
-    return bellows_clock_milliseconds() + UInt64(max(seconds, 0)) * 1000
-      + UInt64(max(fraction, 0)) / 1_000_000_000_000_000
   }
 
   // MARK: Memory blocks

@@ -67,7 +67,7 @@ extension Arena {
     let record = records.placement.it
     guard record.isSet else { return [] }
     let clock = ContinuousClock()
-    let end = limit.map { clock.now + $0 }
+    let end = limit.map { clock.now + $0.bounded }
     let withMemory = NodeTopology.current().nodes.filter { $0.memoryBytes > 0 }.map(\.number)
     let resident = residentRanges(policyOfRecords: .local)
     var outcomes: [PageMover.Outcome] = []

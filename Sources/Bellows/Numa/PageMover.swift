@@ -122,7 +122,7 @@ public struct PageMover: Sendable {
   ) throws(Failure) -> Outcome {
     let clock = ContinuousClock()
     let begin = clock.now
-    let end = limit.map { begin + $0 }
+    let end = limit.map { begin + $0.bounded }
     let total = ranges.reduce(0) { $0 + $1.byteCount.rawValue / 4096 }
     try requireRoom(ranges)
 

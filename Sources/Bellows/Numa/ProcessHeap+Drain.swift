@@ -95,14 +95,12 @@ extension ProcessHeap {
   ) throws(DrainError) -> DrainReport {
     guard isInstalled, let symbol = unsafe dlsym(nil, name) else { throw .notInstalled }
     guard 0..<64 ~= node.rawValue else { throw .invalidNode }
-    let (seconds, attoseconds) = limit.components
-    let milliseconds = max(seconds, 0) * 1000 + max(attoseconds, 0) / 1_000_000_000_000_000
     var report = bellows_drain_report()
     let error = withoutActuallyEscaping(progress) { progress in
       var step = progress
       return unsafe withUnsafeMutablePointer(to: &step) { step in
         unsafe unsafeBitCast(symbol, to: Function.self)(
-          Int32(node.rawValue), UInt32(clamping: milliseconds), nil,
+          Int32(node.rawValue), UInt32(clamping: limit.milliseconds), nil,
           { context, done, total in
             guard let step = unsafe context?.assumingMemoryBound(to: Step.self) else { return 0 }
             return unsafe step.pointee(.bytes(done), .bytes(total)) ? 0 : 1

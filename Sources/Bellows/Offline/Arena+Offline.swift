@@ -21,10 +21,7 @@ extension Arena {
   public func takeOffline(
     _ section: SectionIndex, policy: OfflinePolicy = .wholeOnly, within limit: Duration = .zero
   ) throws(OfflineError) -> OfflineReport {
-    let wait =
-      UInt64(max(limit.components.seconds, 0)) * 1000
-      + UInt64(max(limit.components.attoseconds, 0) / 1_000_000_000_000_000)
-    let request = OfflineRequest(policy: policy.core, deadline: bellows_clock_milliseconds() + wait)
+    let request = OfflineRequest(policy: policy.core, deadline: limit.deadline)
     var report = BellowsCore.OfflineReport()
     let error = core.offline(at: try address(of: section), request, &report, cage)
     try check(error, report.passes)

@@ -23,8 +23,6 @@ extension ProcessHeap {
   ) throws(OfflineError) -> OfflineReport {
     guard isInstalled, let function = unsafe dlsym(nil, "bellows_offline") else { throw .notInstalled }
     let offline = unsafe unsafeBitCast(function, to: Offline.self)
-    let (seconds, attoseconds) = limit.components
-    let wait = max(seconds, 0) * 1000 + max(attoseconds, 0) / 1_000_000_000_000_000
     let flags: UInt32 =
       switch policy {
       case .wholeOnly: UInt32(BELLOWS_OFFLINE_WHOLE)
@@ -33,7 +31,7 @@ extension ProcessHeap {
       }
     var report = bellows_offline_report()
     let error = unsafe offline(
-      max(amount.rawValue, 0), UInt32(clamping: wait), flags, nil, &report,
+      max(amount.rawValue, 0), UInt32(clamping: limit.milliseconds), flags, nil, &report,
       MemoryLayout<bellows_offline_report>.size)
     if error == EDEADLK { throw .calledByListener }
     if error == EBUSY, report.passes == 0 { throw .busy }

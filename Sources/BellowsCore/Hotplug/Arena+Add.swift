@@ -47,9 +47,11 @@ extension Ref where Pointee == Arena {
   /// reservation; EEXIST: a place is taken; ENOSPC: no places left; ENOMEM; EDEADLK; or what a strategy answers.
   package func add(_ request: AddRequest, count: UInt = 1, at index: UInt? = nil) throws(Refusal) -> UInt {
     guard it.capacity != 0, count > 0 else { throw .invalid }
+    guard count <= places else { throw .tooBig }
     if request.placement == .required, !it.geometry.canSelfHost { throw .invalid }
     if request.placement == .storage {
       guard request.storage != 0, request.storage.isAligned(to: Page.bytes),
+        !request.storage.addingReportingOverflow(request.storageBytes).overflow,
         request.storageBytes / count >= it.geometry.memmapBytes
       else { throw .invalid }
     }
@@ -254,8 +256,8 @@ extension Ref where Pointee == Arena {
       let memmap = try mapMemmap(request.memmapNode >= 0 ? request.memmapNode : section.it.memory.node)
       section.it.memmap = memmap
     case .storage:
+      try takeStorage(section, storage)
       bellows_zero(storage, bytes)
-      section.it.memmap = storage
     case .reserve:
       growth.acquire()
       defer { growth.release() }
@@ -266,6 +268,24 @@ extension Ref where Pointee == Arena {
       Ref<UInt>(memmap).it = 0
       section.it.memmap = memmap
     }
+  }
+
+  /// Memory of the caller's. EINVAL: it holds other descriptors, or lies in the section that these describe. EFAULT: it cannot be
+  /// written. Takes the growth lock; O(sections).
+  private func takeStorage(_ section: SectionRef, _ storage: UInt) throws(Refusal) {
+    let bytes = it.geometry.memmapBytes
+    func meets(_ start: UInt, _ length: UInt) -> Bool {
+      storage &- start < length || start &- storage < bytes
+    }
+    growth.acquire()
+    defer { growth.release() }
+    var isTaken = meets(section.it.base, it.geometry.sectionBytes)
+    forEachRecord { known in
+      if known.it.memmap != 0, meets(known.it.memmap, bytes) { isTaken = true }
+    }
+    if isTaken { throw .invalid }
+    if case .failure(let reason) = it.platform.perform(.isWritable, storage, bytes) { throw Refusal(reason) }
+    section.it.memmap = storage
   }
 
   /// Gives the memmap back to where it came from. The altmap's balance is zero then.
@@ -371,6 +391,8 @@ extension Ref where Pointee == Arena {
 
   /// Keeps memmaps for `count` more sections in reserve, all of them resident, or none: ENOMEM.
   package func reserveMemmaps(_ count: UInt, node: Int32 = -1) throws(Refusal) {
+    // More than there can be sections are of no use.
+    guard count <= places else { throw .tooBig }
     var made: UInt = 0
     do throws(Refusal) {
       while made < count {

@@ -185,13 +185,16 @@ extension Ref where Pointee == Arena {
   /// Calls `body` with each section that is neither absent nor a device's, in order of address. A section that another
   /// thread adds or removes meanwhile may be left out, unless the growth lock is held.
   package func forEachSection(_ body: (SectionRef) -> Void) {
+    forEachRecord { if $0.it.state != .absent, $0.it.state != .device { body($0) } }
+  }
+
+  /// Calls `body` with the record of each place that ever had a section, or is about to.
+  func forEachRecord(_ body: (SectionRef) -> Void) {
     var root: UInt = 0
     while root < places {
       if bellows_load(it.directory &+ (root / Arena.leafEntries) &* 8) != 0 {
         for index in root..<min(root &+ Arena.leafEntries, places) {
-          if let section = section(index: index), section.it.state != .absent, section.it.state != .device {
-            body(section)
-          }
+          if let section = section(index: index) { body(section) }
         }
       }
       root = root &+ Arena.leafEntries

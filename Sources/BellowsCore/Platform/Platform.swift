@@ -8,7 +8,7 @@ package enum SystemCall: UInt32, Sendable {
   case reserve, map, commit, protect, readOnly, discard, reset, release, noHuge, huge, movePages
   case remap, resident, bind, place
   case populate, guardInstall, guardRemove, mapHuge, mapFile, fileBytes
-  case currentNode, localNodes, distances, allowedNodes, nodeRoom, isLocked, chargesOpen
+  case currentNode, localNodes, distances, allowedNodes, nodeRoom, isLocked, isWritable, chargesOpen
 }
 
 /// What a system call came to.

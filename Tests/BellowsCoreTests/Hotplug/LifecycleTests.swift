@@ -209,6 +209,45 @@ private func refusal(_ body: () throws(Refusal) -> Void) -> Refusal? {
         == .invalid)
   }
 
+  /// Storage that is not to be had: refused, and nothing changed.
+  @Test func storageOfTheCallersIsLookedAt() throws {
+    let fixture = try ArenaFixture.explicit(sections: 8)
+    let bytes = fixture.geometry.memmapBytes
+    let storage = Memory(2 * bytes)
+    var request = fixture.request(.storage)
+    func refused(_ start: UInt, _ room: UInt = bytes, count: UInt = 1, at index: UInt) throws -> Refusal? {
+      request.storage = start
+      request.storageBytes = room
+      let before = try Figures(fixture)
+      let answer = refusal { () throws(Refusal) in _ = try fixture.arena.add(request, count: count, at: index)
+      }
+      if answer != nil { #expect(try Figures(fixture) == before) }
+      return answer
+    }
+    let section = fixture.reservation + fixture.geometry.sectionBytes
+    #expect(try refused(section, at: 1) == .invalid)
+    #expect(try refused(section + fixture.geometry.sectionBytes - Page.bytes, at: 1) == .invalid)
+    #expect(try refused(section - bytes + Page.bytes, at: 1) == .invalid)
+    #expect(try refused(UInt.max & ~0xfff, at: 1) == .invalid)
+    #expect(try refused(section - bytes, at: 1) == Refusal(EFAULT), "nobody has made it accessible")
+    #expect(try refused(1 << 46, at: 1) == Refusal(EFAULT))
+    let pages = unsafe UnsafeMutableRawPointer(bitPattern: storage.address)!
+    #expect(unsafe mprotect(pages + Int(2 * bytes - Page.bytes), Int(Page.bytes), PROT_READ) == 0)
+    #expect(try refused(storage.address, 2 * bytes, count: 2, at: 1) == Refusal(EFAULT))
+    #expect(unsafe mprotect(pages, Int(2 * bytes), PROT_READ | PROT_WRITE) == 0)
+    #expect(try refused(storage.address, at: 1) == nil)
+    #expect(try refused(storage.address, at: 2) == .invalid, "it has the descriptors of another section")
+    #expect(try refused(storage.address + Page.bytes, at: 2) == .invalid)
+    #expect(try refused(storage.address + bytes, at: 2) == nil)
+    try fixture.arena.online(1..<3)
+    while case .run(let run) = fixture.arena.allocateHere(pages: 1, alignment: 1) { run.touch() }
+    #expect(fixture.zone.it.usedPages == 2 * fixture.geometry.sectionPages)
+    // Absurd numbers.
+    let absurd = refusal { () throws(Refusal) in _ = try fixture.arena.add(AddRequest(), count: .max) }
+    #expect(absurd == .tooBig)
+    #expect(refusal { () throws(Refusal) in try fixture.arena.reserveMemmaps(.max) } == .tooBig)
+  }
+
   /// What a balloon or an unplugged sub-block has is not anybody's to supply, whatever order it came to them in.
   @Test func onlyWhatAHookKeptCanBeSupplied() throws {
     let bench = try #require(BalloonBench(sectionBytes: 4 << 20, sections: 3))

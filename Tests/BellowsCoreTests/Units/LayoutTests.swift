@@ -93,7 +93,8 @@ import Testing
       (.fileBytes, Int(BELLOWS_FILE_BYTES)), (.currentNode, Int(BELLOWS_CURRENT_NODE)),
       (.localNodes, Int(BELLOWS_LOCAL_NODES)), (.distances, Int(BELLOWS_DISTANCES)),
       (.allowedNodes, Int(BELLOWS_ALLOWED_NODES)), (.nodeRoom, Int(BELLOWS_NODE_ROOM)),
-      (.isLocked, Int(BELLOWS_IS_LOCKED)), (.chargesOpen, Int(BELLOWS_CHARGES_OPEN)),
+      (.isLocked, Int(BELLOWS_IS_LOCKED)), (.isWritable, Int(BELLOWS_IS_WRITABLE)),
+      (.chargesOpen, Int(BELLOWS_CHARGES_OPEN)),
     ]
     for (call, number) in names { #expect(Int(call.rawValue) == number, "\(call)") }
     #expect(SystemCall(rawValue: UInt32(names.count)) == nil, "a call that this test does not know")
