@@ -247,6 +247,35 @@ struct HotplugGuestTests {
     #expect(released == nil)
   }
 
+  /// Hooks that were replaced are let go of, those that sections and groups have stay.
+  @Test func hooksThatNobodyHasGo() throws {
+    final class Alive: Sendable {
+      let count: Log<Int>
+      init(_ count: Log<Int>) {
+        self.count = count
+        count.note(1)
+      }
+      deinit { count.note(-1) }
+    }
+    let arena = try makeArena()
+    let alive = Log<Int>()
+    func hook() -> OnlineHook {
+      let mark = Alive(alive)
+      return OnlineHook { _ in
+        _ = mark
+        return .keep
+      }
+    }
+    let group = try arena.makeGroup(.static(byteCount: .mebibytes(128)), hook: hook())
+    let added = try arena.add(sections: 2)
+    for _ in 0..<1000 { try arena.setHook(hook(), of: added) }
+    #expect(alive.all.reduce(0, +) < 100)
+    try arena.online(added)
+    #expect(arena.memorySection(added.lowerBound)?.managed == .zero, "the last hook is asked")
+    try arena.endGroup(group)
+    for _ in 0..<1000 { try arena.observe { _ in }.end() }
+  }
+
   @Test(.timeLimit(.minutes(1))) func eventsAreABoundedSequence() async throws {
     let arena = try makeArena()
     let events = try arena.hotplugEvents(keeping: 3)

@@ -78,13 +78,12 @@ extension Arena {
     request.isSpare = options.isSpare
     request.isEarly = options.isEarly
     request.group = options.group?.rawValue ?? 0
-    if let hook = options.hook {
-      guests.keep(hook)
-      request.hook = hook.record
-    }
-    if let strategy = options.strategy {
-      guests.keep(strategy)
-      request.strategy = strategy.record
+    if let hook = options.hook { request.hook = hook.record(in: guests) }
+    if let strategy = options.strategy { request.strategy = strategy.record(in: guests) }
+    defer {
+      guests.letGo(options.hook)
+      guests.letGo(options.strategy)
+      guests.sweep(core)
     }
     do throws(Refusal) {
       let first = try core.add(request, count: UInt(count), at: index.map { UInt($0.rawValue) })
@@ -104,10 +103,12 @@ extension Arena {
   ///
   /// - Throws: EBUSY where one is not offline; ENXIO, EDEADLK.
   public func setHook(_ hook: OnlineHook?, of sections: Range<SectionIndex>) throws(HotplugError) {
-    if let hook { guests.keep(hook) }
-    try run { () throws(Refusal) in
-      try core.setHook(try range(sections), hook?.record ?? BellowsCore.OnlineHook())
+    let record = hook?.record(in: guests) ?? BellowsCore.OnlineHook()
+    defer {
+      guests.letGo(hook)
+      guests.sweep(core)
     }
+    try run { () throws(Refusal) in try core.setHook(try range(sections), record) }
   }
 
   /// Gives pages that an online hook kept to the page allocator, whole pages of one section.

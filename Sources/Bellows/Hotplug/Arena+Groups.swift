@@ -32,18 +32,21 @@ extension Arena {
   public func makeGroup(
     _ kind: MemoryGroup.Kind, node: Int? = nil, hook: OnlineHook? = nil
   ) throws(HotplugError) -> MemoryGroup {
-    if let hook { guests.keep(hook) }
     let (core, size): (BellowsCore.MemoryGroup.Kind, ByteCount) =
       switch kind {
       case .static(let byteCount): (.fixed, byteCount)
       case .dynamic(let unit): (.dynamic, unit)
       }
     guard size > .zero else { throw .invalid }
+    defer {
+      guests.letGo(hook)
+      guests.sweep(self.core)
+    }
     do throws(Refusal) {
       return MemoryGroup(
         rawValue: try self.core.makeGroup(
           core, bytes: UInt(size.rawValue), node: Int32(clamping: node ?? -1),
-          hook: hook?.record ?? BellowsCore.OnlineHook()))
+          hook: hook?.record(in: guests) ?? BellowsCore.OnlineHook()))
     } catch { throw HotplugError(error) }
   }
 

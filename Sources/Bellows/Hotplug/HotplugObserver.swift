@@ -68,24 +68,22 @@ public final class HotplugObservation: Sendable {
     }
     guard let ended else { return }
     arena.core.endObserving(ended)
-    box.forget()
+    arena.guests.leave(box)
   }
 }
 
-/// What the engine knows an observer by: the address of this object, which the arena keeps.
+/// What the engine knows an observer by.
 final class HotplugObserverBox: Sendable {
   typealias Body = @Sendable (HotplugNotice) throws(HotplugError) -> Void
 
-  private let body: Mutex<Body?>
+  private let body: Body
   private let told = Atomic(0)
 
-  init(_ body: @escaping Body) { self.body = Mutex(body) }
-
-  func forget() { body.withLock { $0 = nil } }
+  init(_ body: @escaping Body) { self.body = body }
 
   /// 0, or what the engine takes for an objection.
   fileprivate func tell(_ core: BellowsCore.HotplugNotice) -> Int32 {
-    guard let body = body.withLock({ $0 }), let event = HotplugEvent(rawValue: core.event) else { return 0 }
+    guard let event = HotplugEvent(rawValue: core.event) else { return 0 }
     let number = told.wrappingAdd(1, ordering: .relaxed).oldValue
     let notice = HotplugNotice(
       number: number, event: event, node: core.node < 0 ? nil : Int(core.node),
@@ -95,11 +93,12 @@ final class HotplugObserverBox: Sendable {
     return 0
   }
 
-  fileprivate func join(_ arena: ArenaRef, _ priority: Int) throws(Refusal) -> ObserverRef {
-    let context = unsafe UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())
-    return try arena.observe(priority: priority, context: context) { context, notice in
-      guard let raw = unsafe UnsafeRawPointer(bitPattern: context) else { return 0 }
-      let box = unsafe Unmanaged<HotplugObserverBox>.fromOpaque(raw).takeUnretainedValue()
+  fileprivate func join(_ arena: ArenaRef, _ guests: ArenaGuests, _ priority: Int) throws(Refusal)
+    -> ObserverRef
+  {
+    let number = guests.enter(self, staysUntilTold: true)
+    return try arena.observe(priority: priority, context: number) { number, notice in
+      guard let box = ArenaGuests.object(number, as: HotplugObserverBox.self) else { return 0 }
       return box.tell(Ref<BellowsCore.HotplugNotice>(notice).it)
     }
   }
@@ -122,11 +121,10 @@ extension Arena {
     priority: Int = 0, _ body: @escaping @Sendable (HotplugNotice) throws(HotplugError) -> Void
   ) throws(HotplugError) -> HotplugObservation {
     let box = HotplugObserverBox(body)
-    guests.keep(box)
     do throws(Refusal) {
-      return HotplugObservation(self, box, try box.join(core, priority))
+      return HotplugObservation(self, box, try box.join(core, guests, priority))
     } catch {
-      guests.drop(box)
+      guests.leave(box)
       throw HotplugError(error)
     }
   }

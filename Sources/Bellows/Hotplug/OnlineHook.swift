@@ -4,7 +4,7 @@ import BellowsCore
 ///
 /// A hook belongs to sections, by ``Arena/AddOptions/hook`` or ``Arena/setHook(_:of:)``, or to a ``MemoryGroup``; never to
 /// the whole process, so that two who keep pages never get each other's. Hooks are told apart by identity. An arena
-/// keeps those that it was given for its whole life.
+/// keeps those that its sections and groups have.
 public final class OnlineHook: Sendable {
   /// What becomes of pages.
   public enum Decision: Hashable, Sendable {
@@ -23,16 +23,14 @@ public final class OnlineHook: Sendable {
   /// of it is EDEADLK. The addresses are accessible, and nothing of them is resident.
   public init(_ decide: @escaping @Sendable (AddressRange) -> Decision) { self.decide = decide }
 
-  /// For as long as the object lives.
-  var record: BellowsCore.OnlineHook {
-    let context = unsafe UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())
-    return BellowsCore.OnlineHook(
+  /// For as long as it is among the guests.
+  func record(in guests: ArenaGuests) -> BellowsCore.OnlineHook {
+    BellowsCore.OnlineHook(
       function: { context, _, address, pages in
-        guard let raw = unsafe UnsafeRawPointer(bitPattern: context) else { return 0 }
-        let hook = unsafe Unmanaged<OnlineHook>.fromOpaque(raw).takeUnretainedValue()
+        guard let hook = ArenaGuests.object(context, as: OnlineHook.self) else { return 0 }
         let range = AddressRange(start: address, byteCount: ByteCount(pages: pages))
         return hook.decide(range) == .keep ? 1 : 0
-      }, context: context)
+      }, context: guests.enter(self))
   }
 }
 

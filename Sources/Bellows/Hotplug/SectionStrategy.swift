@@ -6,7 +6,7 @@ import BellowsCore
 /// nobody else sees them. Either may throw: the section is then as if it had never been added. `tearDown` runs when a
 /// section that was set up goes, and when its addition fails later on. All run in the calling thread with no lock held.
 ///
-/// Strategies are told apart by identity. An arena keeps those that it was given for its whole life.
+/// Strategies are told apart by identity. An arena keeps those that its sections have.
 public final class SectionStrategy: Sendable {
   /// What a step sees of a section.
   public struct Plan: Hashable, Sendable {
@@ -38,11 +38,12 @@ public final class SectionStrategy: Sendable {
     self.tearDown = tearDown
   }
 
-  /// For as long as the object lives.
-  var record: BellowsCore.SectionStrategy {
+  /// For as long as it is among the guests.
+  func record(in guests: ArenaGuests) -> BellowsCore.SectionStrategy {
     BellowsCore.SectionStrategy(
       setUp: { context, plan in
-        guard let strategy = SectionStrategy.at(context), let body = strategy.setUp else { return 0 }
+        guard let strategy = ArenaGuests.object(context, as: SectionStrategy.self), let body = strategy.setUp
+        else { return 0 }
         let core = Ref<SectionPlan>(plan)
         var seen = Plan(core.it)
         do throws(HotplugError) { try body(&seen) } catch { return error.errno }
@@ -50,18 +51,15 @@ public final class SectionStrategy: Sendable {
         return 0
       },
       construct: { context, plan in
-        guard let strategy = SectionStrategy.at(context), let body = strategy.construct else { return 0 }
+        guard let strategy = ArenaGuests.object(context, as: SectionStrategy.self),
+          let body = strategy.construct
+        else { return 0 }
         do throws(HotplugError) { try body(Plan(Ref<SectionPlan>(plan).it)) } catch { return error.errno }
         return 0
       },
       tearDown: { context, plan in
-        SectionStrategy.at(context)?.tearDown?(Plan(Ref<SectionPlan>(plan).it))
-      }, context: unsafe UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque()))
-  }
-
-  private static func at(_ context: UInt) -> SectionStrategy? {
-    guard let raw = unsafe UnsafeRawPointer(bitPattern: context) else { return nil }
-    return unsafe Unmanaged<SectionStrategy>.fromOpaque(raw).takeUnretainedValue()
+        ArenaGuests.object(context, as: SectionStrategy.self)?.tearDown?(Plan(Ref<SectionPlan>(plan).it))
+      }, context: guests.enter(self))
   }
 }
 

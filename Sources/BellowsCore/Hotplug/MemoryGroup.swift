@@ -188,6 +188,21 @@ extension Ref where Pointee == Arena {
     forEachRecord { if $0.it.state != .absent, $0.it.state != .device { body($0) } }
   }
 
+  /// Calls `body` with the context of every hook and strategy that sections and groups have. Takes the growth lock.
+  package func forEachContext(_ body: (UInt) -> Void) {
+    growth.acquire()
+    defer { growth.release() }
+    forEachRecord {
+      body($0.it.memory.hook.context)
+      body($0.it.memory.strategy.context)
+    }
+    var group = it.groups
+    while group != 0 {
+      if MemoryGroupRef(group).it.kind != .none { body(MemoryGroupRef(group).it.hook.context) }
+      group = MemoryGroupRef(group).it.next
+    }
+  }
+
   /// Calls `body` with the record of each place that ever had a section, or is about to.
   func forEachRecord(_ body: (SectionRef) -> Void) {
     var root: UInt = 0
