@@ -33,8 +33,8 @@ let link = [
 
 let notShims = ["malloc", "exports.map", "layout.ld", "order.txt"]
 
-// Valgrind before 3.21 cannot read what clang writes of version 5, and gives up.
-let olderDebugging = ["-gdwarf-4"]
+// Valgrind before 3.21 cannot read what clang writes of version 5, and gives up. Each function by itself, for the order of the code.
+let inLibrary = ["-gdwarf-4", "-ffunction-sections"]
 
 let package = Package(
   name: "bellows",
@@ -55,10 +55,10 @@ let package = Package(
   ],
   targets: [
     .target(name: "CShims", path: "CShims", exclude: notShims),
-    .target(name: "CShimsEmbedded", exclude: notShims, cSettings: [.unsafeFlags(olderDebugging)]),
+    .target(name: "CShimsEmbedded", exclude: notShims, cSettings: [.unsafeFlags(inLibrary)]),
     .target(
       name: "CMalloc", dependencies: ["CShimsEmbedded"], path: "CShims/malloc",
-      cSettings: [.unsafeFlags(olderDebugging)]),
+      cSettings: [.unsafeFlags(inLibrary)]),
     .target(name: "BellowsCore", dependencies: ["CShims"], swiftSettings: strict),
     .target(name: "BellowsCoreEmbedded", dependencies: ["CShimsEmbedded"], swiftSettings: embedded),
     .target(

@@ -187,12 +187,6 @@ intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t
   }
 }
 
-uint64_t bellows_clock_milliseconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 uintptr_t bellows_page_size(void) { return (uintptr_t)getauxval(AT_PAGESZ); }
 
 // The C library knows its threads' numbers. It tells them as the clock of a thread's processor time, whose number the kernel

@@ -45,15 +45,6 @@ intptr_t bellows_policy_at(uintptr_t address, unsigned *policy, uint64_t *nodes)
 }
 intptr_t bellows_allowed_nodes(uint64_t *nodes) { return get_policy(NULL, nodes, 0, ALLOWED); }
 
-intptr_t bellows_current_node(void) {
-  // The kernel's page of functions answers it, without a system call.
-  unsigned processor, node;
-  int saved = errno;
-  intptr_t result = getcpu(&processor, &node) ? -errno : (intptr_t)node;
-  errno = saved;
-  return result;
-}
-
 intptr_t bellows_pin_thread(const uint32_t *processors, size_t count) {
   unsigned char set[KERNEL_PROCESSORS / 8] = {0};
   for (size_t i = 0; i < count; i++) {
@@ -125,12 +116,25 @@ static bool may_be_several(void) {
 }
 
 // Under a system call filter what is asked here might be the end of the process. To ask for the filter (prctl) might, too; the
-// dynamic loader opens and reads files.
+// dynamic loader opens and reads files. Lines of any length may come before the one that says it.
 static bool is_filtered(void) {
-  char status[4096];
-  if (read_file("/proc/thread-self/status", status, sizeof status) <= 0) return true;
-  const char *mode = strstr(status, "\nSeccomp:");
-  return mode != NULL && strstr(mode, "\t0\n") != mode + strlen("\nSeccomp:");
+  static const char key[] = "\nSeccomp:\t";
+  intptr_t file = bellows_open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
+  if (file < 0) return true;
+  char text[512];
+  size_t matched = 0;
+  char mode = 0;
+  intptr_t got;
+  while (mode == 0 && (got = bellows_read((int)file, text, sizeof text)) > 0) {
+    for (intptr_t i = 0; i < got && mode == 0; i++) {
+      if (matched == sizeof key - 1)
+        mode = text[i];
+      else
+        matched = text[i] == key[matched] ? matched + 1 : text[i] == '\n';
+    }
+  }
+  bellows_close((int)file);
+  return mode != 0 && mode != '0';
 }
 
 intptr_t bellows_local_node(void) { return takes_what_is_near() ? bellows_current_node() : -ENODEV; }

@@ -146,6 +146,8 @@ enum {
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);
 
 uint64_t bellows_clock_milliseconds(void);  // CLOCK_MONOTONIC_COARSE
+// The same since 1970.
+uint64_t bellows_wall_milliseconds(void);
 // A file in memory of `length` bytes, of huge pages where `huge`; or -errno (ENOMEM: none are reserved).
 int bellows_memory_file(uintptr_t length, bool huge);
 uintptr_t bellows_page_size(void);

@@ -339,7 +339,7 @@ extension Ref where Pointee == Zone {
     freeLocked(section, address: address, pages: pages, isAbsent: isAbsent)
   }
 
-  @inline(__always)
+  @inline(never)
   func freeLocked(_ section: SectionRef, address: UInt, pages: UInt, isAbsent: Bool) {
     it.usedPages = it.usedPages &- pages
     if !isAbsent {
