@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "bellows_control.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -11,11 +12,17 @@
 #include "bellows_process.h"
 #include "bellows_shims.h"
 
+enum { NOEXEC_SEAL = 8 };  // MFD_NOEXEC_SEAL
+
 static struct bellows_watch watch;
 uintptr_t bellows_watch_address(void) { return (uintptr_t)&watch; }
 
 uintptr_t bellows_control_open(void) {
-  int file = (int)bellows_call(SYS_memfd_create, BELLOWS_CONTROL_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  // Linux before 6.3 does not know the last flag, and a machine may refuse who does not say it (vm.memfd_noexec).
+  int file =
+      (int)bellows_call(SYS_memfd_create, BELLOWS_CONTROL_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING | NOEXEC_SEAL);
+  if (file == -EINVAL)
+    file = (int)bellows_call(SYS_memfd_create, BELLOWS_CONTROL_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (file < 0) return 0;
   intptr_t page = -1;
   if (bellows_call(SYS_fchmod, file, 0600) == 0 && bellows_call(SYS_ftruncate, file, BELLOWS_CONTROL_BYTES) == 0 &&
@@ -38,10 +45,4 @@ void bellows_control_close(uintptr_t page) { bellows_call(SYS_munmap, page, BELL
 
 void bellows_limit_call(uintptr_t function, uintptr_t context, int which, uintptr_t held) {
   ((void (*)(void *, int, size_t))function)((void *)context, which, held);
-}
-
-uint64_t bellows_wall_milliseconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

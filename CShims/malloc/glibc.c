@@ -39,6 +39,15 @@ static bool found(void) {
   return true;
 }
 
+// In the child of a fork: whoever was looking is not there, unless it is the thread that forked, which was `parent`.
+void bellows_glibc_forget(uint32_t parent) {
+  if (lookup != 1) return;
+  if (looking == parent)
+    looking = bellows_thread_id();
+  else
+    lookup = 0;
+}
+
 // Where glibc has its blocks: below the break, in heaps of 64 MiB at a multiple of that, in mappings of their own. To read
 // /proc/self/maps would take a descriptor of the program's, so it is told by what stands before the block, and only what can be
 // read is looked at.

@@ -104,7 +104,10 @@ enum { WRITING = O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY };
 // write elsewhere.
 static void open_path(const char *path) {
   int flags = WRITING | (identity.is_known ? 0 : O_CREAT);
-  bool is_of_kernel = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
+  static const char *const of_kernel[] = {"/dev/stderr", "/dev/stdout", "/dev/fd/", "/proc/self/fd/"};
+  bool is_of_kernel = false;
+  for (size_t i = 0; i < sizeof of_kernel / sizeof *of_kernel; i++)
+    is_of_kernel |= strncmp(path, of_kernel[i], strlen(of_kernel[i])) == 0 && strstr(path, "..") == NULL;
   if (!is_of_kernel) flags |= O_NOFOLLOW;
   intptr_t opened = bellows_open(path, flags, 0644);
   // A FIFO that nobody reads yet: to read it, too, is the one way to have it open.
@@ -137,11 +140,14 @@ static void take_descriptor(int descriptor) {
   if (file < 0) use(descriptor, IF_READY);
 }
 
+void bellows_log_leave(void) { file = -1, manner = NOWHERE; }
+
 static bool was_opened;
 bool bellows_log_was_opened(void) { return was_opened; }
+bool bellows_log_is_open(void) { return __atomic_load_n(&file, __ATOMIC_RELAXED) >= 0; }
 
 void bellows_log_open(uintptr_t path, int descriptor) {
-  file = -1, manner = NOWHERE;
+  bellows_log_leave();
   // What was not there at the start may be anything now.
   if (was_opened && !identity.is_known) return;
   was_opened = true;

@@ -34,16 +34,24 @@ static bool in_hit_path(uintptr_t word) {
   return false;
 }
 
-// Up to `room` - 1 bytes of a thread's file NAME in /proc, with a 0 behind them. After a look of its own: a filter may have come
+// The last `room` - 1 bytes at most of a thread's file NAME in /proc, with a 0 behind them.
+// A list of groups, say, may make it long. After a look of its own: a filter may have come
 // since the last one.
 static bool read_task(uint32_t tid, const char *name, char *text, size_t room) {
   if (bellows_sight_look() != BELLOWS_CLEAR) return false;
   intptr_t file = bellows_sight_open_task(tid, name, O_RDONLY);
   if (file < 0) return false;
-  intptr_t got = bellows_read((int)file, text, room - 1);
+  size_t length = 0;
+  intptr_t got;
+  while ((got = bellows_read((int)file, text + length, room - 1 - length)) > 0) {
+    length += (size_t)got;
+    if (length < room - 1) continue;
+    // The second half stays.
+    memmove(text, text + (room - 1) / 2, length -= (room - 1) / 2);
+  }
   bellows_close((int)file);
-  if (got <= 0) return false;
-  text[got] = 0;
+  if (got < 0 || length == 0) return false;
+  text[length] = 0;
   return true;
 }
 

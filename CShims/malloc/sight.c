@@ -34,17 +34,19 @@ static bool is_filtered;  // a filter was seen: nothing beyond what malloc needs
 static struct standing last;
 
 // Takes a file apart as it is read: a line of groups may be longer than any buffer. False: it cannot be read.
-static bool read_standing(int file, struct standing *standing) {
+__attribute__((minsize)) static bool read_standing(int file, struct standing *standing) {
   static const char *const names[] = {"Uid",    "Gid",    "Groups", "CapInh",     "CapPrm",
                                       "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Threads", "Seccomp"};
   enum { CAPABILITIES_HELD = 4, RIGHTS = 9, THREADS = 9, SECCOMP = 10, NONE = 11 };
   *standing = (struct standing){.rights = 0xcbf29ce484222325};
   char text[4096], key[12];
   size_t length = 0, field = NONE;
-  bool in_value = false, is_over = false;
+  bool in_value = false, is_over = false, has_text = false;
   while (!is_over) {
     intptr_t got = bellows_read(file, text, sizeof text);
-    if (got <= 0) return false;
+    // A file that ends with the buffer has one more read, which says so.
+    if (got < 0 || (got == 0 && !has_text)) return false;
+    has_text = true;
     // Less than there is room for: that was the end.
     is_over = got < (intptr_t)sizeof text;
     for (intptr_t i = 0; i < got; i++) {
@@ -92,8 +94,8 @@ bool bellows_saw_filter(void) { return is_filtered; }
 
 extern void seccomp_load(void) __attribute__((weak));
 
-// Whether the executable has `name` from a library. What is not defined comes before what the hash table knows.
-static bool executable_imports(const char *name) {
+// Whether the executable has `name` from a library: one of its relocations is for that.
+__attribute__((minsize)) static bool executable_imports(const char *name) {
   const ElfW(Phdr) *headers = (const void *)getauxval(AT_PHDR);
   const ElfW(Dyn) *entries = NULL;
   uintptr_t base = 0;
@@ -101,17 +103,28 @@ static bool executable_imports(const char *name) {
     if (headers[i].p_type == PT_PHDR) base = (uintptr_t)headers - headers[i].p_vaddr;
     if (headers[i].p_type == PT_DYNAMIC) entries = (const void *)(base + headers[i].p_vaddr);
   }
-  // The loader writes addresses over what the file has there, or not.
-  uintptr_t symbols = 0, strings = 0, hash = 0;
+  uintptr_t symbols = 0, strings = 0, tables[2] = {0}, bytes[2] = {0};
   for (; entries != NULL && entries->d_tag != DT_NULL; entries++) {
+    // The loader writes addresses over what the file has there, or not.
     uintptr_t place = entries->d_un.d_ptr < base ? base + entries->d_un.d_ptr : entries->d_un.d_ptr;
-    if (entries->d_tag == DT_SYMTAB) symbols = place;
-    if (entries->d_tag == DT_STRTAB) strings = place;
-    if (entries->d_tag == DT_GNU_HASH) hash = place;
+    switch (entries->d_tag) {
+      case DT_SYMTAB: symbols = place; break;
+      case DT_STRTAB: strings = place; break;
+      case DT_RELA: tables[0] = place; break;
+      case DT_RELASZ: bytes[0] = entries->d_un.d_val; break;
+      case DT_JMPREL: tables[1] = place; break;
+      case DT_PLTRELSZ: bytes[1] = entries->d_un.d_val; break;
+    }
   }
-  if (symbols == 0 || strings == 0 || hash == 0) return false;
-  for (uint32_t i = 1, count = ((const uint32_t *)hash)[1]; i < count; i++)
-    if (strcmp((const char *)strings + ((const ElfW(Sym) *)symbols)[i].st_name, name) == 0) return true;
+  if (symbols == 0 || strings == 0) return false;
+  for (int table = 0; table < 2; table++) {
+    const ElfW(Rela) *entry = (const void *)tables[table];
+    for (size_t i = 0; entry != NULL && i < bytes[table] / sizeof *entry; i++) {
+      size_t symbol = entry[i].r_info >> 32;
+      if (symbol != 0 && strcmp((const char *)strings + ((const ElfW(Sym) *)symbols)[symbol].st_name, name) == 0)
+        return true;
+    }
+  }
   return false;
 }
 

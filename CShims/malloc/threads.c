@@ -24,10 +24,15 @@ struct bellows_stack bellows_own_stack(int thread) {
   return (struct bellows_stack){stacks[thread].start, bytes};
 }
 
+// Who waits for it knows by its state that it has begun.
+static pthread_t the_helper;
 static void *helper(void *bytes) {
+  __atomic_store_n(&the_helper, pthread_self(), __ATOMIC_RELEASE);
   note_stack(&stacks[0], (uintptr_t)bytes);
+  uintptr_t start = stacks[0].start;
   bellows_helper_main();
-  __atomic_store_n(&stacks[0].bytes, 0, __ATOMIC_RELEASE);
+  // The next one may have begun.
+  if (stacks[0].start == start) __atomic_store_n(&stacks[0].bytes, 0, __ATOMIC_RELEASE);
   return NULL;
 }
 
@@ -59,21 +64,19 @@ static bool start_thread(void *(*body)(void *), pthread_t *thread, int state) {
 
 // In a child of vfork, which runs on its parent's memory, a thread would be of the child: so the process is asked for,
 // where it is not known from elsewhere that the caller is none.
-static pthread_t the_helper;
 bool bellows_helper_start(uint32_t process) {
+  pthread_t thread;
   return (process == 0 || (uint32_t)bellows_call(SYS_getpid) == process) &&
-         start_thread(helper, &the_helper, PTHREAD_CREATE_JOINABLE);
+         start_thread(helper, &thread, PTHREAD_CREATE_JOINABLE);
 }
 bool bellows_worker_start(void) {
   pthread_t thread;
   return start_thread(worker, &thread, PTHREAD_CREATE_DETACHED);
 }
-void bellows_helper_detach(void) { pthread_detach(pthread_self()); }
-uintptr_t bellows_helper_thread(void) { return (uintptr_t)the_helper; }
-void bellows_helper_join(uintptr_t thread) {
+void bellows_helper_join(void) {
   int before;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-  pthread_join((pthread_t)thread, NULL);
+  pthread_join(__atomic_load_n(&the_helper, __ATOMIC_ACQUIRE), NULL);
   pthread_setcancelstate(before, NULL);
 }
 

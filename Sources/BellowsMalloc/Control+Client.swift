@@ -30,7 +30,7 @@ extension Control {
       }
       // Only now: what it says of the request before comes no later than this answer. Whoever closes says it after this.
       bellows_store32(cancelWord, 0)
-      return Control.isRunning && bellows_load32(phaseWord) != Phase.isGone.rawValue
+      return Control.isRunning && bellows_load32(phaseWord) == Phase.isThere.rawValue
     }
 
     /// In the child of a fork nobody asked.
@@ -57,7 +57,7 @@ extension Control {
       // What was not asked when the look began is answered by the next one.
       let isAsked = bellows_load32(phaseWord) == Phase.isAsked.rawValue
       Control.establish(page)
-      let isGone = isClear && !bellows_client_is_locked(record.it.file)
+      let isGone = isClear && Helper.look() == .clear && !bellows_client_is_locked(record.it.file)
       if isGone || bellows_load32(bellows_control_cancelled(page)) != 0
         || bellows_load32(bellows_control_state(page)) != record.it.state
       {

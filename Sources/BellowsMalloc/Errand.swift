@@ -42,6 +42,8 @@ enum Errand {
     while true {
       let state = bellows_load32(word)
       if state == State.done.rawValue { break }
+      // The child of a handler's fork: nobody was asked here.
+      if state == State.idle.rawValue { return false }
       // It sleeps on something else, or has ended meanwhile.
       if state == State.posted.rawValue, bellows_clock_milliseconds() > end || !Helper.isThere,
         bellows_compare_exchange32(word, state, State.idle.rawValue)

@@ -23,7 +23,7 @@ import CMalloc
 import CShims
 
 enum Helper {
-  private enum State: UInt32 { case none, retired, gone, running, parked, dismissed, leaving }
+  private enum State: UInt32 { case none, retired, gone, running, parked, dismissed, ending, leaving }
   /// What it knows of its standing (bellows_process.h).
   enum Sight: UInt32 { case clear, blind, filtered, differs }
 
@@ -93,6 +93,9 @@ enum Helper {
     start(process: UInt32(truncatingIfNeeded: Process.processID))
     if Log.isOn, !bellows_log_was_opened() {
       Log.drop(": there is no thread for it, or Linux is older than 5.9")
+    } else if Log.isOn, Watch.words.it.log_kind == 2, !bellows_log_is_open() {
+      // A number says nothing: what a program passes on to others may be closed there.
+      Log.drop(": it cannot be opened, or is a symbolic link")
     }
   }
 
@@ -100,6 +103,8 @@ enum Helper {
   static func summon() {
     guard !isThere, settings.it.helper != 1, !bellows_saw_filter() else { return }
     start(process: UInt32(truncatingIfNeeded: Process.processID))
+    // It looks a while whether the program has other threads, and goes where it has none.
+    bellows_store32(Watch.threadEndedWord, 1)
   }
 
   /// Where no thread is to be had, slow paths and malloc_trim go on returning memory.
@@ -107,22 +112,30 @@ enum Helper {
   /// It waits until the helper has begun: that takes calls which a filter of the program's, next, may forbid.
   private static func start(process: UInt32, isBlind: Bool = false) {
     let before = bellows_load32(word)
+    // Where no thread was to be had, there may be one later, but not at each slow call.
+    let failed = Watch.words.it.helper_failed
+    if failed != 0, bellows_clock_milliseconds() &- failed < 1000 { return }
     guard before < State.gone.rawValue, bellows_compare_exchange32(word, before, State.running.rawValue)
     else { return }
+    join()
     Watch.words.it.is_blind = isBlind ? 1 : 0
-    bellows_store32(Watch.settledWord, 0)
+    bellows_store32(Watch.hasBegunWord, 0)
     guard bellows_helper_start(process) else {
-      // Unless the main thread has ended meanwhile.
-      _ = bellows_compare_exchange32(word, State.running.rawValue, before)
+      Watch.words.it.helper_failed = bellows_clock_milliseconds()
+      // Unless the main thread has ended meanwhile, and waits.
+      if !bellows_compare_exchange32(word, State.running.rawValue, before), change(.leaving, to: .gone) {
+        bellows_futex_wake(word)
+      }
       return
     }
-    waitUntilSettled(milliseconds: 200)
+    waitWhile(Watch.hasBegunWord, is: 0, milliseconds: 5000)
   }
 
   /// In the child of a fork there is no helper.
   static func forget() {
     if bellows_load32(word) != State.retired.rawValue { bellows_store32(word, State.none.rawValue) }
     bellows_store32(Watch.threadEndedWord, 0)
+    bellows_store32(Watch.isUnjoinedWord, 0)
     Process.ownHeap?.it.isNewborn = true
     Errand.forget()
     Control.forget()
@@ -140,35 +153,40 @@ enum Helper {
   }
 
   private static func dismiss() {
-    let thread = bellows_helper_thread()
-    bellows_store32(Watch.settledWord, 0)
     guard change(.running, to: .dismissed) || change(.parked, to: .dismissed) else { return }
     ring()
-    waitUntilSettled(milliseconds: 1000)
-    // It is held up, and stays; or it has gone.
-    if !change(.dismissed, to: .running) { bellows_helper_join(thread) }
+    // It is held up, and stays; or it ends, and nobody else waits for it.
+    waitWhile(word, is: State.dismissed.rawValue, milliseconds: 1000)
+    if change(.dismissed, to: .running) { return }
+    bellows_helper_join()
+    if !change(.ending, to: .none) { bellows_store32(word, State.gone.rawValue) }
   }
 
   /// The main thread ends and the others go on. It waits for the helper's end, which takes no other calls than its own.
   static func noticeMainEnded() {
-    let thread = bellows_helper_thread()
-    bellows_store32(Watch.settledWord, 0)
     let before = bellows_exchange32(word, State.leaving.rawValue)
-    guard before >= State.running.rawValue else { return bellows_store32(word, State.gone.rawValue) }
-    ring()
-    // Whoever dismisses it waits for it.
-    if waitUntilSettled(milliseconds: 1000), before != State.dismissed.rawValue {
-      bellows_helper_join(thread)
+    guard before >= State.running.rawValue else {
+      join()
+      return bellows_store32(word, State.gone.rawValue)
     }
+    ring()
+    // Whoever dismisses it waits for it, too.
+    let isDismissed = before == State.dismissed.rawValue || before == State.ending.rawValue
+    if waitWhile(word, is: State.leaving.rawValue, milliseconds: 1000), !isDismissed { bellows_helper_join() }
   }
 
-  /// Waits until the helper has begun, or is about to end.
+  /// Waits for one that has ended by itself: it may be about its last steps.
+  private static func join() {
+    if bellows_exchange32(Watch.isUnjoinedWord, 0) != 0 { bellows_helper_join() }
+  }
+
+  /// Whether a word became something else within that time.
   @discardableResult
-  private static func waitUntilSettled(milliseconds: UInt64) -> Bool {
+  private static func waitWhile(_ word: UInt, is value: UInt32, milliseconds: UInt64) -> Bool {
     let end = bellows_clock_milliseconds() &+ milliseconds
-    while bellows_load32(Watch.settledWord) == 0 {
+    while bellows_load32(word) == value {
       guard bellows_clock_milliseconds() < end else { return false }
-      bellows_futex_wait_for(Watch.settledWord, 0, 100)
+      bellows_futex_wait_for(word, value, 100)
     }
     return true
   }
@@ -183,11 +201,15 @@ enum Helper {
 
   static func run() {
     // Before the table of descriptors is another one: callbacks of the program run in the worker.
+    // To make a thread takes memory; a heap of the helper's own would be in the way of each section that goes offline.
+    if settings.it.hasControl, let common = Process.heap.commonHeap() {
+      bellows_thread_set(bellows_empty_heap(), common.address)
+    }
     let hasWorker = settings.it.hasControl && Control.startWorker()
     let seen = begin()
     if hasWorker, seen == .clear { Control.open() }
-    bellows_store32(Watch.settledWord, 1)
-    bellows_futex_wake(Watch.settledWord)
+    bellows_store32(Watch.hasBegunWord, 1)
+    bellows_futex_wake(Watch.hasBegunWord)
     var clock = Clock()
     while true {
       let bell = bellows_load32(Watch.bellWord)
@@ -218,6 +240,7 @@ enum Helper {
 
   /// A filter that was inherited may know none of the calls, nor may one that the program put in force before it made threads.
   private static func begin() -> Sight {
+    bellows_log_leave()
     guard !bellows_saw_filter(), Watch.words.it.is_blind == 0 else {
       bellows_sight_close()
       return .blind
@@ -226,7 +249,11 @@ enum Helper {
     let seen = bellows_sight_open(
       Log.descriptorToKeep, UInt(bitPattern: unsafe name.utf8Start), settings.it.hasControl || Log.isOn)
     let sight = Sight(rawValue: seen) ?? .blind
-    if sight == .clear { Log.openAgain() }
+    if sight == .clear {
+      Log.openAgain()
+      // A file that an offline looks into, in whatever thread: read once, and here.
+      _ = Process.arena.it.platform.perform(.chargesOpen, 0, 0)
+    }
     return sight
   }
 
@@ -247,9 +274,9 @@ enum Helper {
       guard looks != 0 else { return false }
       let isAlone = bellows_sight_threads() <= 2 &+ Control.threads
       looks &+= 1
-      let isOver = looks > 8
+      let isOver = looks > 12
       if isOver { looks = 0 }
-      guard isAlone, !Helper.isToStay, isOver || Process.arena.dirtyPages() == 0 else { return false }
+      guard isAlone, !Helper.isToStay, looks > 8 || Process.arena.dirtyPages() == 0 else { return false }
       if delay <= 1000 { _ = Process.heap.trim(nil, keep: 0) }
       return true
     }
@@ -280,7 +307,7 @@ enum Helper {
         if nextPurge == 0 { nextPurge = now &+ delay / 2 }
         pause = nextPurge > now ? nextPurge &- now : 1
       }
-      // 5, 10, ... 320 ms: two thirds of a second.
+      // 5, 10, ... 5120 ms: ten seconds in all.
       if looks != 0 { pause = min(pause, 5 &<< (looks &- 2)) }
       // A right that the main thread gives up is to be given up here, too.
       if bellows_sight_has_capability() { pause = min(pause, 250) }
@@ -289,25 +316,22 @@ enum Helper {
     }
   }
 
-  /// Ends, and with it the worker. False: a thread came meanwhile that did not start another helper, or the main thread ended.
+  /// Ends, and with it the worker; a thread that comes starts another one. False: the main thread ended meanwhile.
   private static func leave(_ sight: Sight) -> Bool {
     Log.writeWaiting()
     Control.close()
     let after: State = sight == .differs ? .retired : .none
-    guard change(.running, to: after) || change(.parked, to: after) else { return false }
-    if !settings.it.hasControl, look() == .clear, bellows_sight_threads() > 2 {
-      if change(.none, to: .running) { return false }
-    }
-    bellows_helper_detach()
-    return true
+    bellows_store32(Watch.isUnjoinedWord, 1)
+    if change(.running, to: after) || change(.parked, to: after) { return true }
+    bellows_store32(Watch.isUnjoinedWord, 0)
+    return false
   }
 
   private static func leaveAsTold() {
     Log.writeWaiting()
     Control.close()
     change(.leaving, to: .gone)
-    bellows_store32(Watch.settledWord, 1)
-    bellows_futex_wake(Watch.settledWord)
+    bellows_futex_wake(word)
   }
 
   /// Where the program calls setuid, the C library has the main thread follow last.

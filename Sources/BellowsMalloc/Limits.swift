@@ -24,11 +24,21 @@ enum Limits {
       event.add("hard", limits.hard &<< Page.shift)
       event.write()
     }
-    let words = Watch.words
-    guard words.it.limit_function != 0, bellows_exchange32(Watch.limitBusyWord, 1) == 0 else { return }
-    bellows_limit_call(
-      words.it.limit_function, words.it.limit_context, Int32(truncatingIfNeeded: news), held)
+    let function = bellows_load(Watch.limitFunctionWord)
+    guard function != 0, bellows_compare_exchange32(Watch.limitBusyWord, 0, bellows_thread_id()) else {
+      return
+    }
+    let context = bellows_load(Watch.limitContextWord)
+    // It may be another one by now, and the context that one's.
+    if bellows_load(Watch.limitFunctionWord) == function {
+      bellows_limit_call(function, context, Int32(truncatingIfNeeded: news), held)
+    }
     bellows_store32(Watch.limitBusyWord, 0)
+  }
+
+  /// In the child of a fork: whoever was being told is not there, unless it is the thread that forked.
+  static func forget(parent: UInt32) {
+    if bellows_load32(Watch.limitBusyWord) != parent { bellows_store32(Watch.limitBusyWord, 0) }
   }
 }
 
@@ -36,9 +46,9 @@ enum Limits {
 func limit(_ soft: UInt, _ hard: UInt, _ function: UInt, _ context: UInt) -> Int32 {
   guard hard == 0 || soft <= hard else { return invalidArgument }
   guard Process.start() else { return outOfMemory }
-  Watch.words.it.limit_function = 0
-  Watch.words.it.limit_context = context
-  Watch.words.it.limit_function = function
+  bellows_store(Watch.limitFunctionWord, 0)
+  bellows_store(Watch.limitContextWord, context)
+  bellows_store_release(Watch.limitFunctionWord, function)
   Limits.set(soft: soft, hard: hard)
   Watch.tellNews()
   return 0

@@ -228,4 +228,6 @@ func forkChild() {
   Process.inherit()
   Process.heap.adoptAfterFork(Process.ownHeap, parent: parent)
   Helper.forget()
+  Limits.forget(parent: parent)
+  bellows_glibc_forget(parent)
 }

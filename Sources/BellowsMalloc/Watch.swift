@@ -12,12 +12,16 @@ enum Watch {
   static var controlWord: UInt { place(BELLOWS_WATCH_CONTROL) }
   /// What the helper waits on.
   static var bellWord: UInt { place(BELLOWS_WATCH_BELL) }
-  /// Whether the callback of the limits is running.
+  /// The callback of the limits and its context, and the thread that is running it, or 0.
+  static var limitFunctionWord: UInt { place(BELLOWS_WATCH_LIMIT_FUNCTION) }
+  static var limitContextWord: UInt { place(BELLOWS_WATCH_LIMIT_CONTEXT) }
   static var limitBusyWord: UInt { place(BELLOWS_WATCH_LIMIT_BUSY) }
   /// Whether a thread ended that the helper has not looked for.
   static var threadEndedWord: UInt { place(BELLOWS_WATCH_THREAD_ENDED) }
+  /// Whether a helper has ended by itself, and nobody has waited for that.
+  static var isUnjoinedWord: UInt { place(BELLOWS_WATCH_IS_UNJOINED) }
   /// Whether the helper has begun.
-  static var settledWord: UInt { place(BELLOWS_WATCH_SETTLED) }
+  static var hasBegunWord: UInt { place(BELLOWS_WATCH_HAS_BEGUN) }
   /// The worker's number, once it runs.
   static var workerWord: UInt { place(BELLOWS_WATCH_WORKER) }
   static var errand: Ref<bellows_errand> { Ref(place(BELLOWS_WATCH_ERRAND)) }

@@ -37,8 +37,11 @@ struct LimitTests {
 
   @Test("a log that cannot be written is no reason to fail")
   func logNowhere() {
-    for value in ["/no/such/folder/log", "99"] {
-      expectOK(Library.run("limits", "hard", environment: ["BELLOWS_LOG": value]))
+    let said = "bellows: ignoring BELLOWS_LOG: it cannot be opened, or is a symbolic link"
+    for (value, lines) in [("/no/such/folder/log", [said[...]]), ("99", [])] {
+      let child = Library.run("limits", "hard", environment: ["BELLOWS_LOG": value])
+      #expect(child.ending == .exited(0) && child.output.hasSuffix("ok\n"), "\(child)")
+      #expect(child.errorLines == lines, "\(child)")
     }
   }
 

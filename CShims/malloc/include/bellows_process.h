@@ -31,9 +31,7 @@ void bellows_thread_ended(uintptr_t heap);
 bool bellows_helper_start(uint32_t process);
 bool bellows_worker_start(void);
 // In the helper, when it ends and nobody waits for that; in who waits.
-void bellows_helper_detach(void);
-uintptr_t bellows_helper_thread(void);
-void bellows_helper_join(uintptr_t thread);
+void bellows_helper_join(void);
 void bellows_helper_main(void);
 void bellows_worker_main(void);
 // Waits by a futex, and may end early.
@@ -108,9 +106,12 @@ struct bellows_watch {
   uint64_t log_returned;       // pages returned, as of the last line about it
   uint64_t log_time;           // and when that was
   uint32_t thread_ended;       // one of the program's threads has ended, and the helper has not looked yet
-  uint32_t is_settled;         // the helper has begun: a futex
+  uint32_t has_begun;          // the helper has: a futex
   uint32_t worker;             // the worker's number: a futex
   uint32_t is_blind;           // the helper is not to look: malloc's own calls suffice for it
+  uint32_t is_unjoined;        // a helper has ended by itself, and nobody has waited for that
+  uint32_t unused;
+  uint64_t helper_failed;      // when no thread was to be had for it, 0: never
   struct bellows_errand errand;
   char log_path[512];
 };
@@ -119,16 +120,17 @@ uintptr_t bellows_watch_address(void);
 enum {
   BELLOWS_WATCH_CONTROL = offsetof(struct bellows_watch, control),
   BELLOWS_WATCH_BELL = offsetof(struct bellows_watch, bell),
+  BELLOWS_WATCH_LIMIT_FUNCTION = offsetof(struct bellows_watch, limit_function),
+  BELLOWS_WATCH_LIMIT_CONTEXT = offsetof(struct bellows_watch, limit_context),
   BELLOWS_WATCH_LIMIT_BUSY = offsetof(struct bellows_watch, limit_busy),
   BELLOWS_WATCH_THREAD_ENDED = offsetof(struct bellows_watch, thread_ended),
-  BELLOWS_WATCH_SETTLED = offsetof(struct bellows_watch, is_settled),
+  BELLOWS_WATCH_IS_UNJOINED = offsetof(struct bellows_watch, is_unjoined),
+  BELLOWS_WATCH_HAS_BEGUN = offsetof(struct bellows_watch, has_begun),
   BELLOWS_WATCH_WORKER = offsetof(struct bellows_watch, worker),
   BELLOWS_WATCH_ERRAND = offsetof(struct bellows_watch, errand),
   BELLOWS_WATCH_LOG_PATH = offsetof(struct bellows_watch, log_path),
 };
 void bellows_limit_call(uintptr_t function, uintptr_t context, int which, uintptr_t held);
-// The time in milliseconds since 1970.
-uint64_t bellows_wall_milliseconds(void);
 
 // ---- The log (log.c) ----------------------------------------------------------------------------------------
 
@@ -142,11 +144,14 @@ void bellows_log_lose(uint32_t lines);
 // must be what it was at the start.
 void bellows_log_open(uintptr_t path, int descriptor);
 bool bellows_log_was_opened(void);
+bool bellows_log_is_open(void);
 // The helper: writes a line without waiting, and all that were put, of which those count as lost that cannot be written.
 bool bellows_log_write(uintptr_t text, uintptr_t length);
 void bellows_log_write_waiting(void);
 // The child of a fork has none of its parent's lines.
 void bellows_log_forget(void);
+// A new helper: what another one had open was in that one's table.
+void bellows_log_leave(void);
 // Makes a path absolute in `target`, 512 bytes; false where it does not fit.
 bool bellows_absolute_path(uintptr_t path, uintptr_t length, uintptr_t target);
 // Makes bellows_log_ended run at exit.
@@ -214,6 +219,7 @@ bool bellows_keeps_deep_binding(void);  // Swift
 void bellows_glibc_start(void);
 // Whether glibc's malloc has handed out memory and `block` looks like a chunk of it.
 bool bellows_glibc_owns(uintptr_t block);
+void bellows_glibc_forget(uint32_t parent);
 void bellows_glibc_free(uintptr_t block);
 uintptr_t bellows_glibc_usable_size(uintptr_t block);
 // For systems where Bellows steps aside.

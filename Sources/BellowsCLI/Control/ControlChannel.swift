@@ -164,7 +164,7 @@ struct ControlChannel: ~Copyable {
   func result(_ place: Int32) -> Int { Self.bytes(Int(clamping: bellows_control_result(page, place))) }
 
   /// A number of bytes that some process gave: no sum of such numbers overflows.
-  static func bytes(_ number: Int) -> Int { min(max(number, 0), 1 << 56) }
+  static func bytes(_ number: Int) -> Int { min(max(number, 0), 1 << 48) }
 
   /// Gets the channel for this tool alone.
   func lock(until end: ContinuousClock.Instant) throws(TargetError) {

@@ -95,6 +95,8 @@ extension Ref where Pointee == Zone {
     let dirty = block.it.dirty
     let used = block.it.used.pages
     let undescribed = descriptorPagesToDrop(block)
+    // In a signal handler: of the purge that it interrupted.
+    let interrupted = bellows_purging()
     bellows_purging_set(block.address)
     block.set(Pageblock.isolated)
     settle(block)
@@ -132,7 +134,7 @@ extension Ref where Pointee == Zone {
     it.returnedPages = it.returnedPages &+ pages
     it.returnCalls = it.returnCalls &+ calls
     block.clear(Pageblock.isolated)
-    bellows_purging_set(0)
+    bellows_purging_set(interrupted)
     if block.it.dirtyPages != 0, !block.has(Pageblock.queued) { enqueuePurge(block) }
     settle(block)
     return pages

@@ -37,7 +37,11 @@ extension Ref where Pointee == Zone {
     sinkSurplusLimit(now)
     guard surplus > max(it.surplusLimit, least) else { return false }
     it.takenAtLook = it.takenPages
-    guard taken >= surplus &>> 1 else { return true }
+    guard taken >= surplus &>> 1 else {
+      // What came before the frees says nothing any more.
+      it.surplusLimit = Zone.leastSurplus
+      return true
+    }
     it.surplusLimit = surplus &* 2
     it.surplusTime = now
     return false
