@@ -151,6 +151,25 @@ static intptr_t charges_open(void) {
   return known - 1;
 }
 
+// A thread that allocates opens no file: the start and the helper have looked.
+static intptr_t distances(unsigned node, uint8_t *to, size_t count, bool anew) {
+  enum { NODES = 64 };
+  static uint8_t rows[NODES][NODES];
+  static uint64_t known;
+  if (node >= NODES || count != NODES) return bellows_node_distances(node, to, count);
+  uint64_t bit = (uint64_t)1 << node;
+  if (!anew && (__atomic_load_n(&known, __ATOMIC_ACQUIRE) & bit) != 0) {
+    memcpy(to, rows[node], NODES);
+    return 0;
+  }
+  intptr_t result = bellows_node_distances(node, to, NODES);
+  if (result == 0) {
+    memcpy(rows[node], to, NODES);
+    __atomic_fetch_or(&known, bit, __ATOMIC_RELEASE);
+  }
+  return result;
+}
+
 intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d) {
   (void)context;
   switch (call) {
@@ -177,7 +196,7 @@ intptr_t bellows_system(uintptr_t context, uint32_t call, uintptr_t a, uintptr_t
     case BELLOWS_FILE_BYTES: return file_bytes((int)a);
     case BELLOWS_CURRENT_NODE: return bellows_local_node();
     case BELLOWS_LOCAL_NODES: return bellows_local_nodes((uint64_t *)a);
-    case BELLOWS_DISTANCES: return bellows_node_distances((unsigned)a, (uint8_t *)b, c);
+    case BELLOWS_DISTANCES: return distances((unsigned)a, (uint8_t *)b, c, d != 0);
     case BELLOWS_ALLOWED_NODES: return bellows_allowed_nodes((uint64_t *)a);
     case BELLOWS_NODE_ROOM: return bellows_node_room((unsigned)a);
     case BELLOWS_IS_LOCKED: return bellows_call(SYS_msync, a, b, MS_INVALIDATE) == -EBUSY;

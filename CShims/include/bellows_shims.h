@@ -133,7 +133,8 @@ enum {
                        //                           its memory policy is another one than to take what is near
   BELLOWS_LOCAL_NODES,  // (mask)                   get_mempolicy: the nodes 0 to 63 that the thread may have memory of;
                        //                           none where its memory policy is another one, or a filter is in force
-  BELLOWS_DISTANCES,   // (node, bytes, count)      the node's distances to nodes 0 to count - 1; 0: unknown
+  BELLOWS_DISTANCES,   // (node, bytes, 64, anew)   the node's distances to nodes 0 to 63; 0: unknown. As they were when somebody last
+                       //                           looked anew, or asked for that node first
   BELLOWS_ALLOWED_NODES,  // (mask)                 get_mempolicy: the nodes 0 to 63 that the thread may have memory of,
                        //                           whatever its own policy
   BELLOWS_NODE_ROOM,   // (node)                    free bytes of a node above what it keeps back

@@ -94,14 +94,18 @@ bool bellows_saw_filter(void) { return is_filtered; }
 
 extern void seccomp_load(void) __attribute__((weak));
 
-// Whether the executable has `name` from a library: one of its relocations is for that.
-__attribute__((minsize)) static bool executable_imports(const char *name) {
+// Whether the executable may have called `name`, a library's: one of its relocations is for that, and if the place that it is called by is
+// filled at the first call, that has been.
+__attribute__((minsize)) static bool executable_called(const char *name) {
   const ElfW(Phdr) *headers = (const void *)getauxval(AT_PHDR);
   const ElfW(Dyn) *entries = NULL;
-  uintptr_t base = 0;
+  uintptr_t base = 0, first = UINTPTR_MAX, end = 0;
   for (unsigned long i = 0, count = getauxval(AT_PHNUM); headers != NULL && i < count; i++) {
     if (headers[i].p_type == PT_PHDR) base = (uintptr_t)headers - headers[i].p_vaddr;
     if (headers[i].p_type == PT_DYNAMIC) entries = (const void *)(base + headers[i].p_vaddr);
+    if (headers[i].p_type != PT_LOAD) continue;
+    if (base + headers[i].p_vaddr < first) first = base + headers[i].p_vaddr;
+    if (base + headers[i].p_vaddr + headers[i].p_memsz > end) end = base + headers[i].p_vaddr + headers[i].p_memsz;
   }
   uintptr_t symbols = 0, strings = 0, tables[2] = {0}, bytes[2] = {0};
   for (; entries != NULL && entries->d_tag != DT_NULL; entries++) {
@@ -121,14 +125,17 @@ __attribute__((minsize)) static bool executable_imports(const char *name) {
     const ElfW(Rela) *entry = (const void *)tables[table];
     for (size_t i = 0; entry != NULL && i < bytes[table] / sizeof *entry; i++) {
       size_t symbol = entry[i].r_info >> 32;
-      if (symbol != 0 && strcmp((const char *)strings + ((const ElfW(Sym) *)symbols)[symbol].st_name, name) == 0)
-        return true;
+      if (symbol == 0 || strcmp((const char *)strings + ((const ElfW(Sym) *)symbols)[symbol].st_name, name) != 0)
+        continue;
+      // Until the first call it leads to the executable's own code.
+      uintptr_t target = *(const uintptr_t *)(base + entry[i].r_offset);
+      if (table == 0 || target < first || target >= end) return true;
     }
   }
   return false;
 }
 
-bool bellows_may_filter(void) { return seccomp_load != NULL || executable_imports("prctl"); }
+bool bellows_may_filter(void) { return seccomp_load != NULL || executable_called("prctl"); }
 
 static bool take_own_table(int keep) {
   if (keep < 0) return bellows_call(SYS_close_range, 0, ~0u, UNSHARE_TABLE) == 0;

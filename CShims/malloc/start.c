@@ -3,5 +3,6 @@
 #include "bellows_process.h"
 
 __attribute__((constructor)) static void start(void) {
+  bellows_threads_start();
   bellows_started();
 }

@@ -1,5 +1,6 @@
 // Threads of ours: how they start, sleep, and what the process is.
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -43,6 +44,13 @@ static void *worker(void *bytes) {
   return NULL;
 }
 
+// The C library's own: a program may have one that waits for what the new thread, which is ours, never does.
+static int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = pthread_create;
+void bellows_threads_start(void) {
+  void *found = dlsym(RTLD_NEXT, "pthread_create");
+  if (found != NULL) *(void **)&create = found;
+}
+
 // Names come from the threads themselves: the C library opens a file to name another one.
 static bool start_thread(void *(*body)(void *), pthread_t *thread, int state) {
   int saved = errno;
@@ -53,9 +61,9 @@ static bool start_thread(void *(*body)(void *), pthread_t *thread, int state) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool made = pthread_create(thread, &attributes, body, (void *)STACK) == 0 ||
+  bool made = create(thread, &attributes, body, (void *)STACK) == 0 ||
               (pthread_attr_setstacksize(&attributes, LARGE_STACK),
-               pthread_create(thread, &attributes, body, (void *)LARGE_STACK) == 0);
+               create(thread, &attributes, body, (void *)LARGE_STACK) == 0);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
   errno = saved;

@@ -25,6 +25,11 @@ enum Control {
   /// Whether requests are served. Not any more once the helper is to end.
   static var isRunning: Bool { state == State.running.rawValue }
 
+  static var isWorker: Bool {
+    let worker = bellows_load32(Watch.workerWord)
+    return worker != 0 && worker == bellows_thread_id()
+  }
+
   /// How many threads there are for it, beside the helper.
   static var threads: UInt32 { state == State.none.rawValue ? 0 : 1 }
 

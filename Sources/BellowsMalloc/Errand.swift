@@ -21,6 +21,8 @@ enum Errand {
     case trimIdle
     /// Whether a thread is free to make any call.
     case isClear
+    /// Bytes that may be placed on a node, its number being the thread's.
+    case nodeRoom
   }
 
   private enum State: UInt32 { case idle, writing, posted, underWay, done, abandoned }
@@ -30,6 +32,13 @@ enum Errand {
 
   static func ask(_ kind: Kind, thread: UInt32 = 0, stack: UInt = 0, words: UInt = 0, lock: UInt = 0) -> Bool
   {
+    var bytes: UInt = 0
+    return ask(kind, thread: thread, stack: stack, words: words, lock: lock, bytes: &bytes)
+  }
+
+  private static func ask(
+    _ kind: Kind, thread: UInt32, stack: UInt = 0, words: UInt = 0, lock: UInt = 0, bytes: inout UInt
+  ) -> Bool {
     guard Helper.isThere, claim() else { return false }
     box.it.kind = kind.rawValue
     box.it.thread = thread
@@ -59,8 +68,15 @@ enum Errand {
       bellows_futex_wait_for(word, state, 20)
     }
     let answer = box.it.answer != 0
+    bytes = box.it.bytes
     bellows_store32(word, State.idle.rawValue)
     return answer
+  }
+
+  /// Bytes that may be placed on a node, or -ENODEV.
+  static func nodeRoom(_ node: UInt32) -> Int {
+    var bytes: UInt = 0
+    return ask(.nodeRoom, thread: node, bytes: &bytes) ? Int(bitPattern: bytes) : -19
   }
 
   /// Milliseconds that an errand may take, more than any does: a look at each of 10,000 threads.
@@ -94,6 +110,10 @@ enum Errand {
     case .isParked: return Helper.isParked(box.it.thread, box.it.stack, box.it.words, box.it.lock)
     case .trimIdle: return Helper.trimIdleThreads()
     case .isClear: return bellows_sight_is_clear(box.it.thread)
+    case .nodeRoom:
+      let room = bellows_node_room(box.it.thread)
+      box.it.bytes = UInt(bitPattern: room)
+      return room >= 0
     }
   }
 

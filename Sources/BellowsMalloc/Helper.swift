@@ -75,8 +75,9 @@ enum Helper {
     guard settings.it.helper != 1, bellows_load32(word) != State.gone.rawValue else { return }
     if isBorn, UInt(own.it.threadID) != Process.processID, !bellows_is_single_threaded() {
       // What was not asked for is not worth a look that may be the end of the process.
-      let isUnasked = !settings.it.hasControl && !Log.isOn
-      start(process: 0, isBlind: isUnasked && bellows_may_filter())
+      let isBlind = !settings.it.hasControl && !Log.isOn && bellows_may_filter()
+      // To ask which process this is, is such a look.
+      start(process: isBlind ? 0 : UInt32(truncatingIfNeeded: Process.processID), isBlind: isBlind)
     } else if bellows_load32(word) == State.retired.rawValue || bellows_saw_filter() {
       return
     } else if settings.it.hasControl, Process.arena.roughlyHeldPages() >= leastPages {

@@ -74,11 +74,12 @@ enum Process {
       if !settings.it.isOff { announceStepAside() }
       return .steppedAside
     }
-    guard arena.initialise(geometry: .standard, platform: .system, zone: zone, capacity: 0) else {
+    guard arena.initialise(geometry: .standard, platform: platform, zone: zone, capacity: 0) else {
       return .untouched
     }
     // One or two system calls; with one node that is the end of it.
     arena.spread(over: Platform.system.localNodes & ~UInt64(Arena.spreadBit))
+    if arena.isSpread { arena.learnDistances() }
     heap.initialise(
       arena: arena, isChecking: settings.it.isChecking, purgeDelay: settings.it.purgeDelay)
     processID = UInt(bellows_process_id())
@@ -90,6 +91,17 @@ enum Process {
     bellows_hot_set(arena.it.table.base, arena.it.table.limit)
     fillHeader()
     return .ready
+  }
+
+  /// The system, but for files that the worker of control would open in the program's table: the helper reads them for it.
+  private static var platform: Platform {
+    Platform(context: 0) { context, call, a, b, c, d in
+      if call == SystemCall.nodeRoom.rawValue, Control.isWorker {
+        return Errand.nodeRoom(UInt32(truncatingIfNeeded: a))
+      }
+      let isAnew = call == SystemCall.distances.rawValue && d != 0 && Control.isWorker
+      return bellows_system(context, call, a, b, c, isAnew ? 0 : d)
+    }
   }
 
   /// Tells readers in other processes where the records are (bellows_header.h).

@@ -228,13 +228,13 @@ import Testing
     record.count = .min
     record.bytes = .max
     let blocker = OfflineBlocker(record)
-    #expect(blocker.kind == "unknown" && blocker.count == 0 && blocker.bytes == 1 << 56)
+    #expect(blocker.kind == "unknown" && blocker.count == 0 && blocker.bytes == 1 << 48)
     var figures = OfflineFigures()
     figures.taken = ControlChannel.bytes(.max)
     figures.blockers = [blocker]
     var sum = figures
     for _ in 0..<20 { sum = sum + figures }
-    #expect(sum.taken == 21 << 56 && sum.blockers[0].bytes == 21 << 56)
+    #expect(sum.taken == 21 << 48 && sum.blockers[0].bytes == 21 << 48)
   }
 
   private struct Seeded: RandomNumberGenerator {

@@ -26,8 +26,10 @@ void bellows_thread_ended(uintptr_t heap);
 
 // ---- Threads of ours (Helper.swift, Control.swift) --------------------------------------------------------
 
+// At the start: looks for the function that makes them.
+void bellows_threads_start(void);
 // Starts one, with every signal blocked and a small stack. False: no thread to be had. The helper is not started
-// where the caller is another process than `process`; 0: it is known not to be.
+// where the caller is another process than `process`; 0: that is not asked.
 bool bellows_helper_start(uint32_t process);
 bool bellows_worker_start(void);
 // In the helper, when it ends and nobody waits for that; in who waits.
@@ -50,7 +52,7 @@ enum {
 // Whether a filter is in force: asked at the start, once. Whether one was seen by anybody until now: a load.
 bool bellows_is_filtered(void);
 bool bellows_saw_filter(void);
-// Whether the program is made to put a filter in force: it has libseccomp, or its executable calls prctl.
+// Whether the program may have put a filter in force: it has libseccomp, or its executable may have called prctl.
 bool bellows_may_filter(void);
 // From now on every look says BELLOWS_BLIND, until the next bellows_sight_open.
 void bellows_sight_close(void);
@@ -82,6 +84,7 @@ struct bellows_errand {
   uintptr_t stack;
   uintptr_t words;
   uintptr_t lock;
+  uintptr_t bytes;
 };
 
 // ---- Control and limits -------------------------------------------------------------------------------------

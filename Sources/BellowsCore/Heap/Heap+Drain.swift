@@ -328,10 +328,7 @@ private struct Journey {
 
   /// From the source.
   mutating func learnDistances(_ platform: Platform) {
-    unsafe withUnsafeMutablePointer(to: &distances) {
-      _ = platform.attempt(
-        .distances, UInt(UInt32(bitPattern: request.node)), UInt(bitPattern: $0), 64)
-    }
+    distances = platform.distances(of: request.node, anew: true)
   }
 
   /// Why no further batch is to begin, as an errno; 0: one may.

@@ -238,7 +238,6 @@ extension Ref where Pointee == Arena {
   /// Adds a section whose pages come from `node` as long as it has any. Where the system has no policy for that node, of no
   /// node in particular, and nobody asks for that node again. Under the growth lock.
   private func addSection(for node: Int32) -> SectionRef? {
-    if isSpread { learnNodes() }
     let node = growsOn(node) && makeZone(node: node) != nil ? node : -1
     return it.blockSections > 1 ? addBlock(node: node) : addSection(node: node)
   }
@@ -296,22 +295,25 @@ extension Ref where Pointee == Arena {
     return true
   }
 
-  /// Looks whether a second node was plugged in. Reads files, which is nothing for a program's thread: the helper does it.
-  /// Takes the growth lock.
+  /// Looks whether memory of a node was plugged in, which is grown on from now on. Reads files, which is nothing for a program's thread:
+  /// the helper does it. One with a memory policy of its own learns nothing. Takes the growth lock.
   package func lookForNodes() {
-    guard it.followsNodes, !isSpread else { return }
-    growth.acquire()
-    learnNodes()
-    growth.release()
-  }
-
-  /// Memory of a node that was plugged in since the start is grown on from now on. Three system calls, for each section. A thread
-  /// with a memory policy of its own learns nothing.
-  private func learnNodes() {
     guard it.followsNodes else { return }
     let now = it.platform.localNodes & ~UInt64(Arena.spreadBit)
     guard now & (now &- 1) != 0, now != growthNodes else { return }
+    learnDistances(of: now)
+    growth.acquire()
     bellows_store(address &+ Arena.nodesOffset, UInt(now) | Arena.spreadBit)
+    growth.release()
+  }
+
+  /// Has the system look how far the nodes of the arena are from each other, for when they get zones. Reads files.
+  package func learnDistances() { learnDistances(of: growthNodes) }
+
+  private func learnDistances(of nodes: UInt64) {
+    for node in 0..<64 as Range<Int32> where nodes &>> UInt64(truncatingIfNeeded: node) & 1 != 0 {
+      _ = it.platform.distances(of: node, anew: true)
+    }
   }
 
   /// The system does not know a node, or does not let the process have its memory.

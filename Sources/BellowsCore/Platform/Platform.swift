@@ -105,6 +105,15 @@ package struct Platform: BitwiseCopyable, Sendable {
     return bytes
   }
 
+  /// The distances of a node to nodes 0 to 63; 0: unknown. `anew`: as they are now; else as somebody found them.
+  package func distances(of node: Int32, anew: Bool = false) -> InlineArray<64, UInt8> {
+    var distances = InlineArray<64, UInt8>(repeating: 0)
+    unsafe withUnsafeMutablePointer(to: &distances) {
+      _ = attempt(.distances, UInt(UInt32(bitPattern: node)), UInt(bitPattern: $0), 64, anew ? 1 : 0)
+    }
+    return distances
+  }
+
   /// Says that pages of a range should come from whichever of some nodes is nearest to who touches them first, and from others
   /// only where none of these has any (MPOL_PREFERRED_MANY; before Linux 5.15 one node at a time can be preferred).
   @discardableResult

@@ -140,14 +140,7 @@ extension Ref where Pointee == Zone {
   }
 
   /// Asks the system.
-  func learnDistances() {
-    var distances = InlineArray<64, UInt8>(repeating: 0)
-    unsafe withUnsafeMutablePointer(to: &distances) {
-      _ = it.platform.attempt(
-        .distances, UInt(truncatingIfNeeded: Int(it.node)), UInt(bitPattern: $0), 64)
-    }
-    it.distances = distances
-  }
+  func learnDistances() { it.distances = it.platform.distances(of: it.node) }
 
   package func address(of block: PageblockRef) -> UInt {
     SectionRef(block.it.section).it.base &+ UInt(block.it.index) &<< it.geometry.pageblockShift
