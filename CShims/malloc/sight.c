@@ -94,9 +94,12 @@ bool bellows_saw_filter(void) { return is_filtered; }
 
 extern void seccomp_load(void) __attribute__((weak));
 
-// Whether the executable may have called `name`, a library's: one of its relocations is for that, and if the place that it is called by is
-// filled at the first call, that has been.
-__attribute__((minsize)) static bool executable_called(const char *name) {
+// Where the executable has the address of `name`, a library's, or NULL; and in `is_late` whether the first call puts it there: until then it is
+// one in the executable.
+static struct {
+  uintptr_t first, end;
+} executable;
+__attribute__((minsize)) static const uintptr_t *place_of(const char *name, bool *is_late) {
   const ElfW(Phdr) *headers = (const void *)getauxval(AT_PHDR);
   const ElfW(Dyn) *entries = NULL;
   uintptr_t base = 0, first = UINTPTR_MAX, end = 0;
@@ -120,22 +123,38 @@ __attribute__((minsize)) static bool executable_called(const char *name) {
       case DT_PLTRELSZ: bytes[1] = entries->d_un.d_val; break;
     }
   }
-  if (symbols == 0 || strings == 0) return false;
+  executable.first = first, executable.end = end;
+  if (symbols == 0 || strings == 0) return NULL;
   for (int table = 0; table < 2; table++) {
     const ElfW(Rela) *entry = (const void *)tables[table];
     for (size_t i = 0; entry != NULL && i < bytes[table] / sizeof *entry; i++) {
       size_t symbol = entry[i].r_info >> 32;
       if (symbol == 0 || strcmp((const char *)strings + ((const ElfW(Sym) *)symbols)[symbol].st_name, name) != 0)
         continue;
-      // Until the first call it leads to the executable's own code.
-      uintptr_t target = *(const uintptr_t *)(base + entry[i].r_offset);
-      if (table == 0 || target < first || target >= end) return true;
+      *is_late = table == 1;
+      return (const uintptr_t *)(base + entry[i].r_offset);
     }
   }
-  return false;
+  return NULL;
 }
 
-bool bellows_may_filter(void) { return seccomp_load != NULL || executable_called("prctl"); }
+static enum { NOT_BEGUN, NOT_KNOWN, NEVER, ALWAYS, ONCE_CALLED } filters;
+static const uintptr_t *called_by;
+void bellows_filters_start(void) { __atomic_store_n(&filters, NOT_KNOWN, __ATOMIC_RELAXED); }
+
+bool bellows_may_filter(void) {
+  if (__atomic_load_n(&filters, __ATOMIC_ACQUIRE) == NOT_KNOWN) {
+    bool is_late = false;
+    called_by = place_of("prctl", &is_late);
+    bool is_always = seccomp_load != NULL || (called_by != NULL && !is_late);
+    __atomic_store_n(&filters, is_always ? ALWAYS : called_by == NULL ? NEVER : ONCE_CALLED, __ATOMIC_RELEASE);
+  }
+  switch (__atomic_load_n(&filters, __ATOMIC_ACQUIRE)) {
+    case ALWAYS: return true;
+    case ONCE_CALLED: return *called_by < executable.first || *called_by >= executable.end;
+    default: return false;
+  }
+}
 
 static bool take_own_table(int keep) {
   if (keep < 0) return bellows_call(SYS_close_range, 0, ~0u, UNSHARE_TABLE) == 0;

@@ -4,5 +4,6 @@
 
 __attribute__((constructor)) static void start(void) {
   bellows_threads_start();
+  bellows_filters_start();
   bellows_started();
 }

@@ -18,9 +18,12 @@ enum Drain {
     _ way: Way, _ node: Int32, _ milliseconds: UInt32, _ cancel: UInt, _ listener: Listener,
     _ report: inout DrainReport
   ) -> Int32 {
-    // A filter may end the process for a system call that it does not know: the helper looks whether this thread has one.
-    Helper.summon()
-    guard Errand.ask(.isClear, thread: bellows_thread_id()) else { return HotplugErrno.notPermitted }
+    isUnderWay = true
+    defer {
+      isUnderWay = false
+      Helper.release()
+    }
+    guard isClear else { return HotplugErrno.notPermitted }
     var listener = listener
     return unsafe withUnsafeMutablePointer(to: &listener) {
       var request = DrainRequest(
@@ -39,6 +42,30 @@ enum Drain {
       Log.note(report, error, way == .off ? "drain" : "home", node)
       return error
     }
+  }
+
+  /// Whether one is, in whatever thread.
+  private(set) static var isUnderWay: Bool {
+    get { bellows_load32(Watch.drainsWord) != 0 }
+    set {
+      while case let now = bellows_load32(Watch.drainsWord),
+        !bellows_compare_exchange32(Watch.drainsWord, now, newValue ? now &+ 1 : max(now, 1) &- 1)
+      {}
+    }
+  }
+
+  /// In the child of a fork none is.
+  static func forget() { bellows_store32(Watch.drainsWord, 0) }
+
+  /// A filter may end the process for a system call that it does not know: the helper looks whether this thread has one. It may just
+  /// be about to go, and then another one comes.
+  private static var isClear: Bool {
+    for _ in 0..<3 {
+      Helper.summon()
+      if Errand.ask(.isClear, thread: bellows_thread_id()) { return true }
+      if Helper.isThere { return false }
+    }
+    return false
   }
 
   private static func tell(_ context: UInt, _ done: UInt, _ total: UInt) -> Int32 {

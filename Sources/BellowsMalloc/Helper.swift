@@ -104,8 +104,11 @@ enum Helper {
   static func summon() {
     guard !isThere, settings.it.helper != 1, !bellows_saw_filter() else { return }
     start(process: UInt32(truncatingIfNeeded: Process.processID))
-    // It looks a while whether the program has other threads, and goes where it has none.
-    bellows_store32(Watch.threadEndedWord, 1)
+  }
+
+  /// The request has been served: it goes, where the program has no other threads.
+  static func release() {
+    if isThere, Watch.words.it.is_blind == 0, bellows_exchange32(Watch.threadEndedWord, 1) == 0 { ring() }
   }
 
   /// Where no thread is to be had, slow paths and malloc_trim go on returning memory.
@@ -277,7 +280,9 @@ enum Helper {
       looks &+= 1
       let isOver = looks > 12
       if isOver { looks = 0 }
-      guard isAlone, !Helper.isToStay, looks > 8 || Process.arena.dirtyPages() == 0 else { return false }
+      guard isAlone, !Helper.isToStay, !Drain.isUnderWay, looks > 8 || Process.arena.dirtyPages() == 0 else {
+        return false
+      }
       if delay <= 1000 { _ = Process.heap.trim(nil, keep: 0) }
       return true
     }

@@ -93,9 +93,18 @@ enum Process {
     return .ready
   }
 
-  /// The system, but for files that the worker of control would open in the program's table: the helper reads them for it.
+  /// The system, but for what a thread that allocates may not ask of it.
+  ///
+  /// Where a filter may be in force, nobody asks for the thread's policy, and new memory has none: it comes from the node of who touches it
+  /// first, as it does by itself, unless somebody drains a node. Files that the worker of control would open in the program's table, the
+  /// helper reads for it.
   private static var platform: Platform {
     Platform(context: 0) { context, call, a, b, c, d in
+      if call == SystemCall.bind.rawValue || call == SystemCall.currentNode.rawValue, bellows_may_filter(),
+        Process.arena.avoided == 0, !Drain.isUnderWay
+      {
+        return call == SystemCall.bind.rawValue ? 0 : bellows_current_node()
+      }
       if call == SystemCall.nodeRoom.rawValue, Control.isWorker {
         return Errand.nodeRoom(UInt32(truncatingIfNeeded: a))
       }
@@ -241,5 +250,6 @@ func forkChild() {
   Process.heap.adoptAfterFork(Process.ownHeap, parent: parent)
   Helper.forget()
   Limits.forget(parent: parent)
+  Drain.forget()
   bellows_glibc_forget(parent)
 }

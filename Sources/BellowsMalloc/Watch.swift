@@ -20,6 +20,8 @@ enum Watch {
   static var threadEndedWord: UInt { place(BELLOWS_WATCH_THREAD_ENDED) }
   /// Whether a helper has ended by itself, and nobody has waited for that.
   static var isUnjoinedWord: UInt { place(BELLOWS_WATCH_IS_UNJOINED) }
+  /// How many drains and homecomings are under way.
+  static var drainsWord: UInt { place(BELLOWS_WATCH_DRAINS) }
   /// Whether the helper has begun.
   static var hasBegunWord: UInt { place(BELLOWS_WATCH_HAS_BEGUN) }
   /// The worker's number, once it runs.

@@ -75,6 +75,7 @@ static void *early(void *done) {
   serve();
   set(done);
   for (;;) nap(1000000);
+  return NULL;
 }
 static void *untouched(void *done) {
   set(&is_there);
@@ -82,6 +83,7 @@ static void *untouched(void *done) {
   serve();
   set(done);
   for (;;) nap(1000000);
+  return NULL;
 }
 static void *filtered(void *done) {
   free(laundered(malloc(100)));

@@ -55,7 +55,7 @@ nodes_rows() {
     [[ -z $libnuma ]] || with_libnuma=(--file "$(readlink -f "$libnuma"):/usr/lib/x86_64-linux-gnu/libnuma.so.1")
     # The guest's disk is in its memory, some 200 MiB of it on whichever node: the others must have room besides.
     near_rows two local moved across abandoned policy drain:load drain:locked drain:shared drain:deadline drain:free \
-        -- --nodes 2 --memory 900
+        sandbox:alone sandbox:all sandbox:before -- --nodes 2 --memory 900
     near_rows four local moved drain:load -- --nodes 4 --cpuless 3 --memory 640,500,500,160 --distance "${uneven[@]}"
     near_rows full full drain:full -- --nodes 2 --memory 900,128
     near_rows plug drain:plug -- --nodes 2 --memory 900,0 --slots 2 --maxmem 4096

@@ -54,6 +54,8 @@ bool bellows_is_filtered(void);
 bool bellows_saw_filter(void);
 // Whether the program may have put a filter in force: it has libseccomp, or its executable may have called prctl.
 bool bellows_may_filter(void);
+// The program's own code, of which none has run before, may do so from now on.
+void bellows_filters_start(void);
 // From now on every look says BELLOWS_BLIND, until the next bellows_sight_open.
 void bellows_sight_close(void);
 // Takes a table of descriptors of its own, with `keep` alone in it (-1: nothing), and looks. The thread gets the name. `is_wanted`:
@@ -113,7 +115,7 @@ struct bellows_watch {
   uint32_t worker;             // the worker's number: a futex
   uint32_t is_blind;           // the helper is not to look: malloc's own calls suffice for it
   uint32_t is_unjoined;        // a helper has ended by itself, and nobody has waited for that
-  uint32_t unused;
+  uint32_t drains;             // drains that are under way, and homecomings
   uint64_t helper_failed;      // when no thread was to be had for it, 0: never
   struct bellows_errand errand;
   char log_path[512];
@@ -128,6 +130,7 @@ enum {
   BELLOWS_WATCH_LIMIT_BUSY = offsetof(struct bellows_watch, limit_busy),
   BELLOWS_WATCH_THREAD_ENDED = offsetof(struct bellows_watch, thread_ended),
   BELLOWS_WATCH_IS_UNJOINED = offsetof(struct bellows_watch, is_unjoined),
+  BELLOWS_WATCH_DRAINS = offsetof(struct bellows_watch, drains),
   BELLOWS_WATCH_HAS_BEGUN = offsetof(struct bellows_watch, has_begun),
   BELLOWS_WATCH_WORKER = offsetof(struct bellows_watch, worker),
   BELLOWS_WATCH_ERRAND = offsetof(struct bellows_watch, errand),
