@@ -218,7 +218,7 @@ enum Helper {
     while true {
       let bell = bellows_load32(Watch.bellWord)
       let sight = settledLook()
-      if bellows_load32(word) == State.leaving.rawValue || change(.dismissed, to: .none) {
+      if bellows_load32(word) == State.leaving.rawValue || change(.dismissed, to: .ending) {
         return leaveAsTold()
       }
       if sight == .differs || sight == .clear && clock.isTimeToEnd() {

@@ -98,6 +98,25 @@ static void unshare_users(int argc, char **argv) {
   CHECK(unshare(CLONE_NEWUSER) == 0 || errno == EPERM || errno == ENOSPC);
 }
 
+// again: the program has called prctl. A helper comes with the first thread each time, and has gone when the last has ended.
+static int seen;
+static void *count_here(void *argument) {
+  free(laundered(malloc(100)));
+  seen = for_each_thread(NULL);
+  return argument;
+}
+static void come_again(int argc, char **argv) {
+  (void)argc, (void)argv;
+  CHECK(prctl(PR_SET_NAME, "again", 0, 0, 0) == 0);
+  for (int round = 0; round < 50; round++) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, count_here, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    // Who has ended is still listed for a moment.
+    for (int tries = 0; for_each_thread(NULL) > 1 && tries < 300; tries++) rest(10);
+    CHECK(seen == 3 && for_each_thread(NULL) == 1, "round %d: %d, then %d", round, seen, for_each_thread(NULL));
+  }
+}
+
 // count N [large] [thread]: how many threads there are in the end.
 static void count_threads(int argc, char **argv) {
   if (option(argc, argv, "large", 0)) work(NULL), free(laundered(memset(malloc(20 * MIB), 1, 20 * MIB)));
@@ -110,6 +129,6 @@ static void count_threads(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   const struct command commands[] = {{"dropped", dropped}, {"setuid", become_another},
-                                     {"unshare", unshare_users}, {"count", count_threads}};
+                                     {"unshare", unshare_users}, {"again", come_again}, {"count", count_threads}};
   return run_command(commands, COUNT(commands), argc, argv);
 }

@@ -24,6 +24,12 @@ extension Guest {
       expectOK(Library.run("rights", "unshare", environment: way.environment))
     }
 
+    @Test(
+      "a helper that does not look comes and goes with the program's threads", arguments: [Way.plain, .check])
+    func comesAgain(way: Way) {
+      expectOK(Library.run("rights", "again", environment: way.environment))
+    }
+
     /// The main thread, the helper, the worker of control, and a thread of the program.
     @Test(
       "how many threads there are",
